@@ -1,0 +1,1 @@
+"""What circusd runs: the Aurora plugin, imported as ``aurora_circus.plugins`` wherever it lies."""
