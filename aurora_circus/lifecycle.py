@@ -1,0 +1,491 @@
+"""The life of one system: a pure state machine that is told facts and answers with actions.
+
+It reads no clock and touches nothing: time comes in with each fact, and :meth:`Lifecycle.deadline` says when it
+wants to be called again. It must never import circus, zmq, requests, threads or a clock.
+
+The policy
+----------
+A failure is an exit nobody asked for, ``failure_threshold`` failed probes in a row (the second look comes
+:data:`SECOND_LOOK` after the first failure), or a start that is not healthy within ``start_timeout``.
+What failed is brought down whole (SIGTERM to the group, ``graceful_timeout``, SIGKILL to the group) and started again
+after 0, base, 2 base, 4 base, … seconds, at most ``backoff_cap``, each ± ``jitter``. An *attempt* is a spawn
+after a failure; the first start is none. After ``max_retries`` attempts (twice as many for a critical system) it has
+``failed``, and is given one more attempt each ``retry_failed_after``. ``stable_after`` seconds of health make the
+attempts start again from none. A system that is not ``autonomous`` is never restarted: it has ``failed`` at once when
+it exits, and is only called unhealthy while it hangs.
+
+While it starts, it is probed often at first and ever less (a tenth of its age, within :data:`STARTING_LOOKS`), since
+what counts then is the moment at which it becomes healthy.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from aurora_circus.facts import (
+    Action,
+    Drain,
+    Exit,
+    Exited,
+    Fact,
+    Gone,
+    Holder,
+    Kill,
+    Look,
+    Opened,
+    Outcome,
+    Probed,
+    Process,
+    Record,
+    Restart,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Start,
+    State,
+    Stop,
+    Terminate,
+    Tick,
+)
+from aurora_circus.settings import System
+
+SECOND_LOOK = 1.0
+"""Seconds after a failed probe until the next one, below the threshold (DESIGN 3.1)."""
+STARTING_LOOKS = (0.01, 0.25)
+"""Least and most seconds between the probes of a starting system."""
+SPAWN_PATIENCE = 75.0
+"""Seconds after which a spawn nobody answered for is a failed one; the adapter's own bounds are shorter."""
+KILL_PATIENCE = 5.0
+"""Seconds after which SIGKILL is sent again to what is still there."""
+BUSY_RETRY = 1.0
+"""Seconds until a spawn is asked for again when circusd had no time for it."""
+PROBE_PATIENCE = 5.0
+"""Seconds beyond its timeout after which a probe nobody answered for is made again."""
+
+WITH_PROCESS = frozenset({State.STARTING, State.HEALTHY, State.UNHEALTHY, State.STOPPING})
+"""The states in which there is, or may be, a process."""
+
+Answer = list[Action | Record]
+
+
+class Lifecycle:
+    """One system. Feed :meth:`handle` with facts; do what it answers; call again at :meth:`deadline`."""
+
+    def __init__(self, system: System, at: float, spread: Callable[[], float] = lambda: 0.0) -> None:
+        """Begin as ``stopped``. ``spread`` draws from -1 to 1 and is asked once for each jittered wait."""
+        self.system = system
+        self.state = State.STOPPED
+        self.since = at
+        self.wanted = False
+        self.process: Process | None = None
+        self.spawned_at: float | None = None
+        self.began: float | None = None
+        """When it was first spawned since it was last asked to start; the gate's bound counts from here."""
+        self.attempt = 0
+        self.restarts = 0
+        self.failures = 0
+        self.last: Outcome | None = None
+        self.last_at: float | None = None
+        self.verified: bool | None = None
+        self.error: str | None = None
+        """Why it is not healthy, in words; None when it is, or is wanted down."""
+        self.down_since: float | None = None
+        self.due: float | None = None
+        """When something becomes of this state by itself; None where nothing does."""
+        self._after: Literal["stop", "restart", "rejoin", "recover"] | None = None
+        self._never_healthy = True
+        self._adopted = False
+        self._again = False
+        self._holder: Holder | None = None
+        self.external = False
+        """True while circusd brings it down on somebody else's command."""
+        self._probe_at: float | None = None
+        self._stable_at: float | None = None
+        self._spread = spread
+
+    def deadline(self) -> float | None:
+        """Return the monotonic time at which a :class:`Tick` is wanted, or None."""
+        return min((each for each in (self.due, self._probe_at, self._stable_at) if each is not None), default=None)
+
+    def handle(self, fact: Fact) -> Answer:
+        """Take ``fact`` and return what is to be done, in order. A fact about another process changes nothing."""
+        match fact:
+            case Start():
+                return self._start(fact.at)
+            case Stop():
+                return self._stop(fact.at, external=fact.external)
+            case Restart():
+                return self._restart(fact.at, external=fact.external, rejoin=fact.rejoin)
+            case Drain():
+                return self._drain(fact.at)
+            case Opened():
+                return self._open(fact.at, fact.missing)
+            case Spawned():
+                return self._spawned(fact.at, fact.process)
+            case SpawnFailed():
+                return self._spawn_failed(fact.at, fact.reason, busy=fact.busy)
+            case Exited() if fact.process == self.process:
+                return self._exited(fact.at, fact.how, fact.holder)
+            case Gone():
+                return self._gone(fact.at)
+            case Probed() if fact.process == self.process:
+                return self._probed(fact.at, fact.outcome)
+            case Tick():
+                return self._tick(fact.at)
+            case _:
+                return []
+
+    # --- wishes ----------------------------------------------------------------------------------------------------
+
+    def _start(self, at: float) -> Answer:
+        self.wanted = True
+        match self.state:
+            case State.STOPPED:
+                self._forget()
+                self._enter(State.WAITING, at)
+            case State.BACKOFF | State.FAILED:
+                self._forget()
+                return self._spawn(at, "start")
+            case State.STOPPING | State.UNHEALTHY if self._after is not None:
+                self._forget()
+                self._after = "restart"
+            case _:
+                pass
+        return []
+
+    def _stop(self, at: float, *, external: bool) -> Answer:
+        self.wanted = False
+        if self.state is State.STOPPED:
+            return []
+        if self.state not in WITH_PROCESS and self.process is None:
+            return self._stopped(at)
+        return self._bring_down(at, "stop", external=external)
+
+    def _restart(self, at: float, *, external: bool, rejoin: bool) -> Answer:
+        self.wanted = True
+        self._forget()
+        if self.state is State.STOPPED or (rejoin and self.state not in WITH_PROCESS):
+            self._enter(State.WAITING, at)
+            return []
+        if self.state not in WITH_PROCESS and self.process is None:
+            return self._spawn(at, "restart")
+        return self._bring_down(at, "rejoin" if rejoin else "restart", external=external)
+
+    def _drain(self, at: float) -> Answer:
+        self.wanted = False
+        if self.state is not State.STOPPED and self.state not in WITH_PROCESS and self.process is None:
+            return self._stopped(at)
+        if self.state in {State.STOPPING, State.UNHEALTHY}:
+            self._after = "stop"
+        return []
+
+    def _open(self, at: float, missing: tuple[str, ...]) -> Answer:
+        if self.state is not State.WAITING:
+            return []
+        if self.process is not None:  # left over from a circusd that was killed: replaced now that its turn has come
+            return self._bring_down(at, "restart", external=False, why="left over from an earlier circusd")
+        return self._spawn(at, "start", missing)
+
+    # --- processes -------------------------------------------------------------------------------------------------
+
+    def adopt(self, at: float, process: Process) -> None:
+        """Take over a process that ran before we did, and disturb nothing: it is probed and then called what it is."""
+        self.process, self.spawned_at, self.began = process, at, at
+        self._adopted = True
+        self._enter(State.STARTING, at)
+        self.due = at + self.system.restart.start_timeout
+        self._probe_at = at
+
+    def resume(self, at: float, state: State, due: float | None) -> None:
+        """Go on as ``waiting``, ``backoff`` or ``failed`` after everything that knew of it died."""
+        self._enter(state, at)
+        if state is State.BACKOFF:
+            self.due = at if due is None else due
+        elif state is State.FAILED:
+            self.due = due
+
+    def _spawn(self, at: float, cause: str, missing: tuple[str, ...] = ()) -> Answer:
+        self._again = cause != "start"
+        self.process = None
+        self.external = False
+        self.began = at if self.began is None else self.began
+        self._never_healthy = True
+        self._adopted = False
+        self._enter(State.STARTING, at)
+        self.due = at + SPAWN_PATIENCE
+        details: dict[str, object] = {"cause": cause, "attempt": self.attempt, "of": self.system.max_attempts}
+        if missing:
+            details["missing"] = list(missing)
+        return [Record(self.system.key, "server_starting", details), Spawn(self.system.key)]
+
+    def _spawned(self, at: float, process: Process) -> Answer:
+        if process == self.process:
+            return []
+        if self.state is State.STOPPING and self.process is None:
+            self.process, self.spawned_at = process, at
+            self.due = at + self.system.graceful_timeout
+            return [Terminate(self.system.key, process)]
+        self.process, self.spawned_at = process, at
+        self.failures, self.verified = 0, None
+        self.restarts += self._again
+        self._again = True
+        if not self.wanted:
+            return self._bring_down(at, "stop", external=False, why="started by nobody's wish")
+        answer: Answer = []
+        if self.state is not State.STARTING:  # somebody else had circusd start it
+            self.began = at if self.began is None else self.began
+            self._never_healthy = True
+            self._adopted = False
+            details = {"cause": "started outside", "attempt": self.attempt, "of": self.system.max_attempts}
+            answer = [Record(self.system.key, "server_starting", details)]
+            self._enter(State.STARTING, at)
+        self._after = None
+        self.external = False
+        self.due = at + self.system.restart.start_timeout
+        self._probe_at = at + STARTING_LOOKS[0]
+        return answer
+
+    def _spawn_failed(self, at: float, reason: str, *, busy: bool) -> Answer:
+        if self.process is not None or self.state not in {State.STARTING, State.STOPPING}:
+            return []
+        if self.state is State.STOPPING:
+            return self._down(at)
+        if busy:
+            self.error = reason
+            self._enter(State.BACKOFF, at)
+            self.due = at + BUSY_RETRY
+            return []
+        self.error = reason
+        self._set_down(at)
+        self._after = "recover"
+        return self._down(at)
+
+    def _exited(self, at: float, how: Exit, holder: Holder | None) -> Answer:
+        process = self.process
+        assert process is not None  # noqa: S101 - the caller compared it
+        lived = None if self.spawned_at is None else round(at - self.spawned_at, 3)
+        details = {"pid": process.pid, "code": how.code, "signal": how.signal, "last_line": how.last_line}
+        answer: Answer = [Record(self.system.key, "server_exited", {**details, "after": lived})]
+        self._probe_at = self._stable_at = None
+        if self.state is State.WAITING:
+            self.process = None
+            return answer if self.wanted else [*answer, *self._stopped(at)]
+        if self.state in {State.STOPPING, State.UNHEALTHY} and self._after is not None:
+            return answer  # what is left of its group has the rest of the grace period
+        self.error = str(how)
+        if self.state is State.STARTING and holder is not None:
+            answer += self._conflicts(holder)
+        self._set_down(at)
+        self._enter(State.UNHEALTHY if self.wanted else State.STOPPING, at)
+        self._after = "recover" if self.wanted else "stop"
+        self.due = at + KILL_PATIENCE
+        return [*answer, Kill(self.system.key, process)]
+
+    def _gone(self, at: float) -> Answer:
+        if self.state not in {State.STOPPING, State.UNHEALTHY} or self._after is None:
+            return []
+        return self._down(at)
+
+    def _down(self, at: float) -> Answer:
+        """Nothing of it runs any more: go on to what was to come after."""
+        after, self._after = self._after, None
+        self.process = None
+        self.external = False
+        if after == "stop" or not self.wanted:
+            return self._stopped(at)
+        if after == "rejoin":
+            self._enter(State.WAITING, at)
+            return []
+        if after == "restart":
+            return self._spawn(at, "restart")
+        return self._recover(at)
+
+    def _recover(self, at: float) -> Answer:
+        key, policy, of = self.system.key, self.system.restart, self.system.max_attempts
+        answer: Answer = []
+        if self.attempt and self._never_healthy:
+            answer.append(Record(key, "restart_failed", {"attempt": self.attempt, "of": of, "reason": self.error}))
+        if self.attempt >= of or not self.system.autonomous:
+            self._enter(State.FAILED, at)
+            retries = self.system.autonomous and policy.retry_failed_after > 0
+            self.due = at + policy.retry_failed_after if retries else None
+            retry_in = policy.retry_failed_after if retries else None
+            details = {"reason": self.error, "attempts": self.attempt, "of": of, "retry_in": retry_in}
+            return [*answer, Record(key, "server_failed", details)]
+        self.attempt += 1
+        wait = 0.0 if self.attempt == 1 else policy.backoff_base * 2.0 ** min(self.attempt - 2, 64)
+        delay = min(wait, policy.backoff_cap)
+        if delay:
+            delay *= 1 + policy.jitter * self._spread()
+        scheduled = {"attempt": self.attempt, "of": of, "delay": round(delay, 3), "reason": self.error}
+        answer.append(Record(key, "restart_scheduled", scheduled))
+        if not delay:
+            return [*answer, *self._spawn(at, "attempt")]
+        self._enter(State.BACKOFF, at)
+        self.due = at + delay
+        return answer
+
+    def _bring_down(
+        self, at: float, after: Literal["stop", "restart", "rejoin"], *, external: bool, why: str | None = None
+    ) -> Answer:
+        """Go down by request. What is going down already keeps its grace period."""
+        already = self.state in {State.STOPPING, State.UNHEALTHY} and self._after is not None
+        due = self.due
+        self._enter(State.STOPPING, at)
+        self._after = after
+        self.external = external
+        if already:
+            self.due = due
+            return []
+        if self.process is None:  # a spawn is under way: its answer decides
+            self.due = at + SPAWN_PATIENCE
+            return [Record(self.system.key, "server_stopping", {"pid": None, "why": why or after})]
+        self.due = at + self.system.graceful_timeout
+        answer: Answer = [Record(self.system.key, "server_stopping", {"pid": self.process.pid, "why": why or after})]
+        return answer if external else [*answer, Terminate(self.system.key, self.process)]
+
+    def _stopped(self, at: float) -> Answer:
+        self.process = None
+        self.began = None
+        self.error = None
+        self.down_since = None
+        self._enter(State.STOPPED, at)
+        return [Record(self.system.key, "server_stopped")]
+
+    # --- health ----------------------------------------------------------------------------------------------------
+
+    def _probed(self, at: float, outcome: Outcome) -> Answer:
+        hanging = self.state is State.UNHEALTHY and self._after is None
+        if self.state not in {State.STARTING, State.HEALTHY} and not hanging:
+            return []
+        key = self.system.key
+        self.last, self.last_at = outcome, at
+        if outcome.verified is not None:
+            self.verified = outcome.verified
+        if outcome.ok:
+            if self.state is not State.HEALTHY:
+                return self._healthy(at, outcome)
+            self._probe_at = at + self.system.probe.interval
+            recovered, self.failures, self.error = self.failures, 0, None
+            return [Record(key, "health_check", self.check())] if recovered else []
+        self.error = outcome.reason
+        if self.state is State.STARTING:
+            age = at - (self.spawned_at if self.spawned_at is not None else at)
+            self._probe_at = at + min(max(age / 10, STARTING_LOOKS[0]), STARTING_LOOKS[1])
+            return [] if outcome.holder is None else self._conflicts(outcome.holder)
+        if hanging:
+            self._probe_at = at + self.system.probe.interval
+            return []
+        self.failures += 1
+        if self.failures == 1:
+            self.down_since = at
+        answer: Answer = [Record(key, "health_check", self.check())]
+        if self.failures < self.system.probe.failure_threshold:
+            self._probe_at = at + SECOND_LOOK
+            return answer
+        unhealthy = {"reason": outcome.reason, "failures": self.failures, "pid": self.process and self.process.pid}
+        answer.append(Record(key, "server_unhealthy", unhealthy))
+        return [*answer, *self._unhealthy(at)]
+
+    def _healthy(self, at: float, outcome: Outcome) -> Answer:
+        downtime = None if self.down_since is None else round(at - self.down_since, 3)
+        took = None if self.spawned_at is None else round(at - self.spawned_at, 3)
+        self.failures, self.error, self.down_since = 0, None, None
+        self._never_healthy = False
+        self._holder = None
+        adopted, self._adopted = self._adopted, False
+        self._enter(State.HEALTHY, at)
+        self._probe_at = at + self.system.probe.interval
+        self._stable_at = at + self.system.restart.stable_after
+        answer: Answer = [Record(self.system.key, "health_check", self.check())]
+        details: dict[str, object] = {"pid": self.process and self.process.pid, "took": took}
+        details["latency_ms"] = None if outcome.latency is None else round(outcome.latency * 1000, 2)
+        if downtime is not None:
+            details |= {"downtime": downtime, "attempt": self.attempt}
+            answer.append(Record(self.system.key, "server_recovered", details))
+        elif not adopted:
+            answer.append(Record(self.system.key, "server_started", details))
+        return answer
+
+    def _unhealthy(self, at: float) -> Answer:
+        assert self.process is not None  # noqa: S101 - only what has a process is probed
+        self._enter(State.UNHEALTHY, at)
+        if not self.system.autonomous:
+            self._probe_at = at + self.system.probe.interval
+            return []
+        self._after = "recover"
+        self.due = at + self.system.graceful_timeout
+        return [Terminate(self.system.key, self.process)]
+
+    def check(self) -> dict[str, object]:
+        """Return the details of a ``health_check`` record: what is known of its health now."""
+        latency = self.last.latency if self.last else None
+        return {
+            "healthy": self.state is State.HEALTHY and not self.failures,
+            "state": str(self.state),
+            "error": self.error,
+            "failures": self.failures,
+            "latency_ms": None if latency is None else round(latency * 1000, 2),
+        }
+
+    def _conflicts(self, holder: Holder) -> Answer:
+        """Take somebody else on its port for the reason of what is wrong; that is news once for each of them."""
+        port = self.system.port
+        self.error = f"port {port} is held by {holder}"
+        known, self._holder = self._holder, holder
+        if known == holder:
+            return []
+        return [Record(self.system.key, "port_conflict", {"port": port, "pid": holder.pid, "command": holder.command})]
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def _tick(self, at: float) -> Answer:
+        answer: Answer = []
+        if self._stable_at is not None and at >= self._stable_at:
+            self._stable_at = None
+            self.attempt = 0
+        if self._probe_at is not None and at >= self._probe_at and self.process is not None:
+            self._probe_at = at + self.system.probe.timeout + PROBE_PATIENCE
+            answer.append(Look(self.system.key, self.process, verify=self.state is not State.HEALTHY))
+        if self.due is not None and at >= self.due:
+            answer += self._overdue(at)
+        return answer
+
+    def _overdue(self, at: float) -> Answer:
+        self.due = None
+        if self.state is State.BACKOFF:
+            return self._spawn(at, "attempt" if self.attempt else "start")
+        if self.state is State.FAILED:
+            return self._spawn(at, "retry")
+        if self.state is State.STARTING:
+            if self.process is None:
+                return self._spawn_failed(at, "circusd gave no answer to the start", busy=False)
+            limit = self.system.restart.start_timeout
+            self.error = f"not healthy within {limit:g} s of its start: {self.error or 'no answer'}"
+            self._set_down(at)
+            unhealthy = {"reason": self.error, "failures": self.failures, "pid": self.process.pid}
+            return [Record(self.system.key, "server_unhealthy", unhealthy), *self._unhealthy(at)]
+        if self.process is None:
+            return self._spawn_failed(at, "circusd gave no answer to the start", busy=False)
+        self.due = at + KILL_PATIENCE
+        return [Kill(self.system.key, self.process)]
+
+    # --- bookkeeping -----------------------------------------------------------------------------------------------
+
+    def _enter(self, state: State, at: float) -> None:
+        """Change state; whatever deadlines the old one had are over."""
+        if state is not self.state:
+            self.state, self.since = state, at
+        self.due = self._probe_at = self._stable_at = None
+        self._after = None
+        if state is State.STARTING:
+            self.failures, self.verified, self.last = 0, None, None
+
+    def _set_down(self, at: float) -> None:
+        self.down_since = at if self.down_since is None else self.down_since
+
+    def _forget(self) -> None:
+        """Start counting anew: an operator's word ends whatever went before."""
+        self.attempt = 0
+        self.error = None
+        self.down_since = None
+        self.began = None
