@@ -1,0 +1,53 @@
+"""Regular files: opened without falling for what else may lie at their path, and their numbered backups.
+
+A leaf below the adapters that keep files. It follows no link that it was not told to follow, and it never
+waits: a FIFO or a device that somebody put at the path is an ``OSError``, not a thread that hangs.
+"""
+
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+_ALWAYS: int = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+
+
+def open_regular(path: Path, flags: int, mode: int = 0o666, *, follow: bool = False) -> int:
+    """Open the regular file at ``path`` with the ``flags`` of ``os.open`` and return its descriptor.
+
+    ``mode`` is that of a file it creates, before the umask. ``follow``: a symbolic link will do (on Windows
+    it always does). ``OSError``: it cannot be opened, or it is no regular file.
+    """
+    fd = os.open(path, flags | _ALWAYS | (0 if follow else _NO_FOLLOW), mode)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def backup(path: Path, number: int) -> Path:
+    """Return where the backup ``number`` of ``path`` lies; number 0 is the file itself."""
+    return path.with_name(f"{path.name}.{number}") if number else path
+
+
+def shift(path: Path, backups: int, replace: Callable[[Path, Path], object] = os.replace) -> None:
+    """Move the backups of ``path`` up by one, so that ``path.1`` may be overwritten; the last one goes.
+
+    Only those below the first free number move: a rotation that fails half-way and is tried again each second
+    must not push one backup after the other over the edge. What lies beyond ``backups``, left by a larger
+    setting, goes too. ``OSError``: one could not be moved; at most the last one is lost.
+    """
+    numbers = range(1, backups)
+    free = next((number for number in numbers if not os.path.lexists(backup(path, number))), backups)
+    for number in range(free, 1, -1):
+        with suppress(FileNotFoundError):
+            replace(backup(path, number - 1), backup(path, number))
+    for number in itertools.count(backups + 1):
+        try:
+            backup(path, number).unlink()
+        except FileNotFoundError:
+            break

@@ -1,0 +1,204 @@
+"""The state that survives the crash of everything."""
+
+import json
+import logging
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aurora_circus.statefile import StateFile
+from tests.journals import SOON
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the state lies; neither it nor its directory is there yet."""
+    return tmp_path / "run" / "state.json"
+
+
+def test_what_was_saved_is_loaded(path: Path) -> None:
+    """By another process, and whatever JSON can hold."""
+    state = {"wishes": {"automation_hub": "stopped"}, "attempts": 3, "grün": [None, 1.5, "\ud800"]}
+    file = StateFile(path)
+    file.save(state)
+    assert file.close(SOON)
+    assert StateFile(path).load() == state
+
+
+def test_nobody_else_may_read_it(path: Path) -> None:
+    """Neither the file nor a directory that had to be made for it."""
+    file = StateFile(path)
+    file.save({})
+    assert file.close(SOON)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_without_a_file_the_state_is_empty(path: Path) -> None:
+    """That is no fault, and reading leaves nothing behind."""
+    file = StateFile(path)
+    assert file.load() == {}
+    assert file.fault is None
+    assert file.close(SOON)
+    assert not path.parent.exists()
+
+
+def test_reading_and_closing_changes_nothing(path: Path) -> None:
+    """Who only looks does not remove what is there."""
+    file = StateFile(path)
+    file.save({"a": 1})
+    assert file.close(SOON)
+    other = StateFile(path)
+    assert other.load() == {"a": 1}
+    assert other.close(SOON)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"null", b"[" * 100_000, b'{"a": 1}\0'])
+def test_a_corrupt_file_is_kept_aside(path: Path, data: bytes) -> None:
+    """The state is empty then, it is said why, and the next load finds no file."""
+    path.parent.mkdir()
+    path.write_bytes(data)
+    file = StateFile(path)
+    assert file.load() == {}
+    assert str(path) in (file.fault or "")
+    assert (path.parent / "state.json.corrupt").read_bytes() == data
+    assert file.load() == {}
+    assert file.fault is None
+
+
+def test_what_is_no_file_is_said_to_be_none(path: Path) -> None:
+    """A FIFO makes nobody wait."""
+    path.parent.mkdir()
+    os.mkfifo(path)
+    file = StateFile(path)
+    assert file.load() == {}
+    assert "not a regular file" in (file.fault or "")
+
+
+def test_the_latest_state_wins(path: Path) -> None:
+    """However many come while one is being written."""
+    file = StateFile(path)
+    for number in range(500):
+        file.save({"number": number})
+    assert file.flush(SOON)
+    assert json.loads(path.read_bytes()) == {"number": 499}
+    assert file.close(SOON)
+
+
+def test_saving_does_not_wait_and_skips_what_is_outdated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a write hangs, states come and go; only the last of them is written after it."""
+    entered, go, written = threading.Event(), threading.Event(), []
+    replace = StateFile._replace
+
+    def slowly(self: StateFile, data: bytes) -> None:
+        entered.set()
+        assert go.wait(SOON)
+        written.append(json.loads(data)["number"])
+        replace(self, data)
+
+    monkeypatch.setattr(StateFile, "_replace", slowly)
+    file = StateFile(path)
+    file.save({"number": 0})
+    assert entered.wait(SOON)
+    for number in range(1, 10):
+        file.save({"number": number})
+    go.set()
+    assert file.close(SOON)
+    assert written == [0, 9]
+
+
+def test_what_is_saved_is_as_it_was_then(path: Path) -> None:
+    """A state that changes later is saved later."""
+    state: dict[str, Any] = {"a": []}
+    file = StateFile(path)
+    file.save(state)
+    state["a"].append(1)
+    assert file.close(SOON)
+    assert StateFile(path).load() == {"a": []}
+
+
+def test_the_same_state_is_not_written_twice(path: Path) -> None:
+    """Unless somebody removed it."""
+    file = StateFile(path)
+    file.save({"a": 1})
+    assert file.flush(SOON)
+    before = path.stat().st_ino, path.stat().st_mtime_ns
+    file.save({"a": 1})
+    assert file.flush(SOON)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == before
+    path.unlink()
+    file.save({"a": 1})
+    assert file.close(SOON)
+    assert path.exists()
+
+
+def test_what_is_cleared_is_gone(path: Path) -> None:
+    """Also when a save came just before, and until the next one."""
+    file = StateFile(path)
+    file.save({"a": 1})
+    file.clear()
+    assert file.flush(SOON)
+    assert not path.exists()
+    file.clear()
+    assert file.flush(SOON)
+    file.save({"a": 2})
+    assert file.close(SOON)
+    assert StateFile(path).load() == {"a": 2}
+
+
+def test_a_write_that_fails_is_tried_until_it_succeeds(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The state before it stays whole meanwhile, and the error is logged once."""
+    caplog.set_level(logging.INFO)
+    path.parent.parent.joinpath("run").touch()  # a file where the directory should be
+    failed = threading.Event()
+
+    def watch(_: logging.LogRecord) -> bool:
+        failed.set()
+        return True
+
+    caplog.handler.addFilter(watch)
+    file = StateFile(path, retry=0.001)
+    file.save({"a": 1})
+    assert failed.wait(SOON)
+    assert "cannot be written" in (file.last_error or "")
+    path.parent.unlink()
+    assert file.flush(SOON)
+    assert file.last_error is None
+    assert StateFile(path).load() == {"a": 1}
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert file.close(SOON)
+
+
+def test_a_write_that_fails_half_way_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old state is whole, and no draft lies beside it."""
+    file = StateFile(path, retry=3600)
+    file.save({"a": 1})
+    assert file.flush(SOON)
+    failed = threading.Event()
+
+    def full(_: int) -> None:
+        failed.set()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    file.save({"a": 2})
+    assert failed.wait(SOON)
+    assert not file.close(0.05)
+    assert StateFile(path).load() == {"a": 1}
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_what_json_cannot_hold_is_refused_at_once(path: Path) -> None:
+    """It is our own mistake, and what was saved before stays."""
+    file = StateFile(path)
+    file.save({"a": 1})
+    with pytest.raises(TypeError):
+        file.save({"a": object()})
+    assert file.close(SOON)
+    assert StateFile(path).load() == {"a": 1}
