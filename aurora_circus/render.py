@@ -1,0 +1,278 @@
+"""A checked fleet → the text of ``circus.ini``. An adapter to Jinja2 and, through ``readback``, to circus.
+
+The same fleet gives the same bytes. What was rendered is read back by circus before anybody gets to see it:
+a value comes out exactly as it went in, or is refused (DESIGN 3.2). circus cuts at `` ;``, strips edges,
+takes a carriage return for the end of a line and expands ``$(circus.x)`` and ``((circus.x))``, twice
+(DESIGN 5.17). Quoting gets arguments past all of that but the carriage return; settings travel as JSON.
+"""
+
+import hashlib
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import aurora_circus
+from aurora_circus import readback, settings
+from aurora_circus.config import AT_SPAWN, Command, Config
+from aurora_circus.errors import MachineError
+from aurora_circus.readback import Section
+from aurora_circus.rundir import PIDFILE, endpoints, make_directories, socket_dir
+from aurora_circus.settings import Fleet, System
+from aurora_circus.tables import Faults, Where, one_line
+
+__all__ = ["PLUGIN", "SHELL", "endpoints", "make_directories", "render", "write"]
+
+PLUGIN = "aurora"
+"""The watcher that runs the plugin."""
+SHELL = 'true 2>/dev/null >>"$0" || exec "$@" >/dev/null 2>&1; exec "$@" >>"$0" 2>&1'
+"""Runs its arguments with their output appended to the file ``$0``; where that cannot be opened, without."""
+_PORT_AT_SPAWN = "$(circus.env.aurora_port)"
+"""circus puts the variable's value there when it spawns the process; the hook has set it by then."""
+_PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+")
+_STEP = 10
+"""Between the priorities of two systems, so that a watcher of somebody's own fits in."""
+_ALWAYS: Mapping[str, str] = {"singleton": "True", "numprocesses": "1", "copy_env": "True", "max_age": "0"}
+
+
+def render(config: Config, *, python: str) -> str:
+    """Return the text of ``circus.ini``; ``python`` is the absolute path of the interpreter for the plugin.
+
+    Raises:
+        ConfigError: circus would read something else than what the person wrote.
+    """
+    faults = Faults(config.source)
+    first = len(config.systems) * _STEP
+    sections = [_circus(config.fleet), _plugin(config.fleet, python, priority=first + _STEP)]
+    for number, system in enumerate(config.systems):
+        sections.append(_system(system, config.commands[system.key], priority=first - number * _STEP))
+    for section in sections:
+        for name, value in section.options.items():
+            if "\r" in value or not _encodable(value):  # they would take other values along with them
+                where = section.origin.get(name, section.origin[""])
+                faults.add(where, value, "a value in UTF-8 without carriage returns, which circus loses")
+    faults.check()
+    text = _fill(config, sections)
+    readback.compare(text, sections, {"AURORA_PORT": "1"}, faults)
+    faults.check()
+    return text
+
+
+def write(text: str, path: Path) -> None:
+    """Put ``text`` into the file ``path``, whole or not at all, and for its owner only: it may hold secrets.
+
+    Raises:
+        MachineError: it cannot be written; what was there before is still there.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")  # /dev/stdout, say: nothing to be replaced
+        else:
+            _replace(text, path)
+    except OSError as error:
+        raise MachineError(f"writing {path}: {error.strerror}") from error
+
+
+def _replace(text: str, path: Path) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor is no path
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+# --- sections ----------------------------------------------------------------------------------------------
+
+
+def _circus(fleet: Fleet) -> Section:
+    endpoint, pubsub = endpoints(fleet)
+    options = {
+        "check_delay": "1",
+        "endpoint": endpoint,
+        "pubsub_endpoint": pubsub,
+        "multicast_endpoint": "",
+        "pidfile": f"{fleet.run_dir}/{PIDFILE}",
+        "warmup_delay": "0",
+        "httpd": "False",
+    }
+    comment = [
+        "The sockets lie in a private directory: by TCP, every local user could run commands as you.",
+        "An empty multicast_endpoint keeps circus from binding a UDP port on all addresses.",
+    ]
+    if socket_dir(fleet) != fleet.run_dir:
+        folder = one_line(shlex.quote(socket_dir(fleet)))
+        comment += [
+            "The path of run_dir is too long for a Unix socket: the sockets have a directory of their own.",
+            f"Should it be gone (/tmp after a reboot): mkdir -m 700 {folder}",
+        ]
+    return Section(name="circus", comment=comment, options=options, origin={"": ("fleet", "run_dir")})
+
+
+def _plugin(fleet: Fleet, python: str, priority: int) -> Section:
+    endpoint, pubsub = endpoints(fleet)
+    runner = "from circus import plugins; plugins.main()"
+    where = (
+        "--endpoint",
+        endpoint,
+        "--pubsub",
+        pubsub,
+        "--config",
+        f"watcher:{PLUGIN}",
+        "--log-level",
+        "info",
+    )
+    argv = (python, "-c", runner, *where, "aurora_circus.plugins.aurora.AuroraPlugin")
+    options = {
+        "working_dir": fleet.run_dir,
+        "autostart": "True",
+        "respawn": "True",
+        **_ALWAYS,
+        "copy_path": "True",
+        "stop_signal": "SIGTERM",
+        "stop_children": "False",
+        "send_hup": "True",
+        "graceful_timeout": "10",
+        "priority": str(priority),
+        "max_retry": "-1",
+        **_hooks("before_start", "before_stop"),
+        "fleet": settings.dumps(fleet),
+        "aurora_commands": "",
+    }
+    comment = ["The Aurora plugin: it decides when each system below is started, stopped and restarted."]
+    origin = {"": ("fleet", "run_dir"), "args": ("fleet",)}
+    return _watcher(PLUGIN, comment, options, _logged(f"{fleet.log_dir}/{PLUGIN}.log", argv), origin)
+
+
+def _system(system: System, command: Command, priority: int) -> Section:
+    where = ("system", system.key)
+    options = {
+        "working_dir": command.working_dir,
+        "autostart": "False",
+        "respawn": "False",
+        **_ALWAYS,
+        "copy_path": "False",
+        "stop_signal": "SIGTERM",
+        "stop_children": "False",
+        "send_hup": "False",
+        "graceful_timeout": str(system.graceful_timeout),
+        "priority": str(priority),
+        "max_retry": "1",
+        **_hooks("before_start", "before_spawn", "before_stop"),
+        **command.circus,
+        "aurora": settings.dumps(system),
+    }
+    origin: dict[str, Where] = {
+        "": where,
+        "args": (*where, "command"),
+        "working_dir": (*where, "working_dir"),
+        **{name: (*where, "circus", *name.split(".")) for name in command.circus},
+    }
+    critical = ", critical" if system.critical else ""
+    after = f", after {', '.join(system.depends_on)}" if system.depends_on else ""
+    comment = [f"{one_line(system.title)}: port {system.port}{critical}{after}"]
+    return _watcher(system.key, comment, options, _logged(system.log, command.argv), origin)
+
+
+def _watcher(
+    name: str,
+    comment: list[str],
+    options: Mapping[str, str],
+    argv: Sequence[str],
+    origin: Mapping[str, Where],
+) -> Section:
+    """Return a watcher's section.
+
+    Its last option changes with any other: circus's reloadconfig sees a changed value, but not a new option.
+    """
+    cmd, *args = argv
+    every = {"cmd": cmd, "args": " ".join(_word(each) for each in args), **options}
+    digest = hashlib.sha256("\n".join(_line(*each) for each in every.items()).encode(errors="surrogatepass"))
+    return Section(
+        name=f"watcher:{name}",
+        comment=comment,
+        options={**every, "aurora_hash": digest.hexdigest()[:12]},
+        origin=origin,
+        argv=[each.replace(AT_SPAWN, "1") for each in argv],
+    )
+
+
+def _hooks(*names: str) -> dict[str, str]:
+    return {f"hooks.{name}": f"aurora_circus.hooks.{name}" for name in names}
+
+
+def _logged(log: str, argv: Sequence[str]) -> list[str]:
+    """Return ``argv`` with its output appended to ``log``: circusd reads nothing."""
+    return ["/bin/sh", "-c", SHELL, log, *argv]
+
+
+# --- text --------------------------------------------------------------------------------------------------
+
+
+def _word(argument: str) -> str:
+    """Return an argument as a word of circus's ``args``."""
+    return _PORT_AT_SPAWN.join(_quoted(part) if part else "" for part in argument.split(AT_SPAWN)) or "''"
+
+
+def _quoted(text: str) -> str:
+    r"""Quote ``text`` for shlex so that circus's parser and expansions find nothing in it.
+
+    ``$(`` and ``((`` are taken apart by a pair of quotes. A line break stands outside the quotes, behind a
+    backslash, so that no line of the file is blank or has blanks at its edges.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    quoted = re.sub(r"(?<=[$(])(?=\()", "''", text.replace("'", "'\"'\"'")).replace("\n", "'\\\n'")
+    return f"'{quoted}'"
+
+
+def _line(name: str, value: str) -> str:
+    """Return an option as the file has it, the lines of its value after the first one indented."""
+    return f"{name} = {value}".rstrip(" ").replace("\n", "\n    ")
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fill(config: Config, sections: Sequence[Section]) -> str:
+    import jinja2  # noqa: PLC0415 - only rendering pays for it
+
+    loader = jinja2.FileSystemLoader(list(aurora_circus.__path__))
+    environment = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - this is no HTML
+    )
+    circusctl = f"circusctl --endpoint {shlex.quote(endpoints(config.fleet)[0])}"
+    header = [
+        f"The fleet {one_line(config.fleet.name)}, as aurora-circus read it from {one_line(config.file)}.",
+        "",
+        "Run it:     circusd circus.ini",
+        f"See it:     {one_line(circusctl)} status",
+        "Change it:  there, and `aurora-circus render` or `up` writes this file anew. What is changed here",
+        "            lasts until then, and takes hold of the systems that stand here already with",
+        f"            {one_line(circusctl)} reloadconfig",
+    ]
+    shown = [
+        {
+            "name": each.name,
+            "comment": each.comment,
+            "lines": [_line(*option) for option in each.options.items()],
+        }
+        for each in sections
+    ]
+    return environment.get_template("circus.ini.j2").render(header=header, sections=shown)
