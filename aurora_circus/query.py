@@ -1,0 +1,143 @@
+"""What may stand behind the ``?``: each parameter's name, limits and default, and how it is read. Pure.
+
+One table for two readers: the routes read requests by it, and the description of the API prints it, so the
+limits that are told are the limits that hold. It must never repair: a value out of its limits, a parameter
+that nobody knows and one that is given twice are faults.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import parse_qsl
+
+from aurora_circus.errors import AuroraError
+
+KEY_PATTERN = "^[a-z0-9_-]+$"
+"""How a system's key is spelled (DESIGN 3.1)."""
+MOST_FIELDS = 16
+"""More parameters than any route has; a query of more is not even taken apart."""
+LONGEST = 100
+"""Characters of a name."""
+LONGEST_NUMBER = 32
+"""Characters of a number: more than any float's repr has, few enough for int() to be quick."""
+
+Value = TypeVar("Value", covariant=True)  # noqa: PLC0105 - it reads better than Value_co
+Number = TypeVar("Number", int, float)
+
+
+class QueryError(AuroraError):
+    """A request's query is wrong; the message says what was found and what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter(Generic[Value]):
+    """One query parameter.
+
+    ``schema`` is its JSON Schema; ``read`` raises ValueError with what it expected.
+    """
+
+    name: str
+    about: str
+    default: Value
+    schema: Mapping[str, object]
+    read: Callable[[str], Value]
+
+    def of(self, given: Mapping[str, str]) -> Value:
+        """Return the parameter's value, or its default; QueryError for one out of its limits."""
+        text = given.get(self.name)
+        if text is None:
+            return self.default
+        try:
+            return self.read(text)
+        except ValueError as error:
+            raise QueryError(f"{self.name}: found {text[:LONGEST]!r}, expected {error}") from None
+
+
+def split(query: str, known: Sequence[Parameter[object]]) -> dict[str, str]:
+    """Take a query string apart, values unread; QueryError for what is not ``known``, or there twice."""
+    if not query:
+        return {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise QueryError(f"found more than {MOST_FIELDS} parameters") from None
+    names = [each.name for each in known]
+    given: dict[str, str] = {}
+    for name, text in pairs:
+        if name not in names:
+            raise QueryError(f"found parameter {name[:LONGEST]!r}, expected {' or '.join(names) or 'none'}")
+        if name in given:
+            raise QueryError(f"{name}: found twice, expected once")
+        given[name] = text
+    return given
+
+
+def _within(
+    convert: Callable[[str], Number], pattern: str, low: Number, high: Number, wanted: str
+) -> Callable[[str], Number]:
+    def read(text: str) -> Number:
+        # The pattern comes first: int() and float() take "1_0", " 1", "nan" and other scripts' digits too.
+        spelled = len(text) <= LONGEST_NUMBER and re.fullmatch(pattern, text)
+        if not spelled or not low <= (value := convert(text)) <= high:
+            raise ValueError(f"{wanted} from {low} to {high}")
+        return value
+
+    return read
+
+
+def _whole(name: str, about: str, default: int, low: int, high: int) -> Parameter[int]:
+    return Parameter(
+        name=name,
+        about=about,
+        default=default,
+        schema={"type": "integer", "minimum": low, "maximum": high, "default": default},
+        read=_within(int, "-?[0-9]+", low, high, "a whole number"),
+    )
+
+
+def _seconds(name: str, about: str, high: float) -> Parameter[float]:
+    return Parameter(
+        name=name,
+        about=about,
+        default=0.0,
+        schema={"type": "number", "minimum": 0, "maximum": high, "default": 0},
+        read=_within(float, r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", 0, high, "seconds"),
+    )
+
+
+def _word(name: str, about: str, pattern: str) -> Parameter[str | None]:
+    def read(text: str) -> str:
+        if len(text) > LONGEST or not re.fullmatch(pattern.strip("^$"), text):
+            raise ValueError(f"a name that fits {pattern}")
+        return text
+
+    return Parameter(
+        name=name,
+        about=about,
+        default=None,
+        schema={"type": "string", "pattern": pattern, "minLength": 1, "maxLength": LONGEST},
+        read=read,
+    )
+
+
+NEWEST = 2**53 - 1
+"""The greatest number that every reader of JSON keeps whole."""
+
+WAIT = _seconds("wait", "Seconds to wait for the command to settle; after that the answer is the 202.", 3600)
+SINCE: Parameter[int | None] = Parameter(
+    name="since",
+    about="Records with a greater `seq` only. Without it: the newest ones.",
+    default=None,
+    schema={"type": "integer", "minimum": 0, "maximum": NEWEST},
+    read=_within(int, "-?[0-9]+", 0, NEWEST, "a whole number"),
+)
+LIMIT = _whole("limit", "How many records at most.", 100, 1, 1000)
+SERVER = _word("server", "Records of this system only, be it one that is configured no longer.", KEY_PATTERN)
+EVENT = _word("event", "Records of this event only.", "^[a-z0-9_]+$")
+POLL = _seconds("wait", "Seconds to wait for a record when there is none yet.", 60)
+TAIL = _whole("tail", "How many lines at most.", 100, 1, 10_000)
+
+COMMAND: Sequence[Parameter[object]] = (WAIT,)
+EVENTS: Sequence[Parameter[object]] = (SINCE, LIMIT, SERVER, EVENT, POLL)
+LOGS: Sequence[Parameter[object]] = (TAIL,)

@@ -1,0 +1,379 @@
+"""The server under the API: its port, its stop, and requests that are no requests."""
+
+import contextlib
+import http.client
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pytest
+
+from aurora_circus.api import Api
+from aurora_circus.errors import MachineError
+from aurora_circus.server import LIMITS, ApiServer, PortTakenError
+from aurora_circus.wire import MOST_BODY, MOST_DISCARDED, Channel
+from tests.fake_backend import PATIENCE, ROOT, Client, FakeBackend, Served, serve
+
+REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HEAD = f"POST {ROOT}/stop/brain HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    """The API of two healthy systems."""
+    with serve() as it:
+        yield it
+
+
+@pytest.fixture
+def holder() -> Iterator[socket.socket]:
+    """Somebody else, listening on a port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def read_answer(reader: BinaryIO) -> int:
+    """Read one answer to its end, and return its status."""
+    status = int(reader.readline().split()[1])
+    reader.read(int(http.client.parse_headers(reader)["Content-Length"]))
+    return status
+
+
+def healthy(connection: socket.socket, more: bytes = b"") -> bool:
+    """Ask for health on a connection, ``more`` in the same piece, and read the answer."""
+    connection.sendall(REQUEST + more)
+    with connection.makefile("rb") as reader:
+        return read_answer(reader) == 200
+
+
+# --- The port --------------------------------------------------------------------------------------------
+
+
+def test_a_taken_port_can_be_tried_again(holder: socket.socket) -> None:
+    """A port that somebody else has is an error that names it; once it is free, the same server starts."""
+    port = holder.getsockname()[1]
+    server = ApiServer(Api(FakeBackend()), "127.0.0.1", port)
+    before = threading.active_count()
+    for _ in range(2):
+        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}: .*[Aa]ddress") as caught:
+            server.start()
+    assert (caught.value.host, caught.value.port) == ("127.0.0.1", port)
+    assert not server.serving
+    assert threading.active_count() == before, "nothing is left of a try"
+    holder.close()
+    server.start()
+    assert Client(port).get("/health").status == 200
+    assert server.stop(PATIENCE)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", "x" * 70])
+def test_an_address_that_is_not_ours_is_an_error(host: str) -> None:
+    """An address this machine has not, and a name nobody knows, are errors that name them."""
+    app = Api(FakeBackend())
+    with pytest.raises(MachineError, match=f"listening on {host}:0: ") as caught:
+        ApiServer(app, host, 0).start()
+    assert not isinstance(caught.value, PortTakenError)
+
+
+def test_a_stop_frees_the_port(served: Served) -> None:
+    """After a stop the port is anybody's, though connections to it were open; no thread is left."""
+    port = served.server.port
+    with served.client.connect() as idle, served.client.connect() as half:
+        half.sendall(b"GET /hea")
+        assert healthy(idle)
+        names = {each.name for each in threading.enumerate()}
+        assert served.server.stop(PATIENCE)
+        assert not served.server.serving
+        assert names - {each.name for each in threading.enumerate()} >= {"api", "waitress-0"}
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", port))
+            other.listen()
+
+
+def test_the_port_is_free_before_the_last_request_ends(served: Served) -> None:
+    """A request that nothing can hurry does not hold the port: a stop tells of it, and drops it."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hang() -> dict[str, dict[str, object]]:
+        entered.set()
+        assert leave.wait(PATIENCE)
+        return {}
+
+    served.backend.status = hang  # type: ignore[method-assign]  # a backend that breaks its promise
+    with served.client.connect() as connection:
+        connection.sendall(f"GET {ROOT}/status HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert entered.wait(PATIENCE)
+        port = served.server.port
+        assert served.server.stop(0.1) is False
+        with pytest.raises(ConnectionRefusedError):
+            Client(port).connect()
+        leave.set()
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+
+
+def test_who_comes_late_to_a_stopped_server_harms_nobody(served: Served) -> None:
+    """A request that ends after the stop does not wake a loop whose pipe's number may be another file's by now."""
+    httpd = served.server._httpd
+    assert httpd is not None
+    assert served.server.stop(PATIENCE)
+    httpd.pull_trigger()
+
+
+def test_start_and_stop_in_turn(served: Served) -> None:
+    """A server that has stopped can start again; a stop of a stopped one is nothing, a second start an error."""
+    with pytest.raises(RuntimeError, match="already serving"):
+        served.server.start()
+    for _ in range(3):
+        assert served.server.stop(PATIENCE)
+        assert served.server.stop(PATIENCE)
+        served.server.start()
+        assert Client(served.server.port).get(f"{ROOT}/status").status == 200
+        assert not served.api.closing.is_set()
+
+
+def test_a_child_does_not_inherit_the_port(served: Served) -> None:
+    """A program started meanwhile, even one that is given every inheritable file, does not keep the port."""
+    port = served.server.port
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+        assert served.server.stop(PATIENCE)
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", port))
+            other.listen()
+        child.communicate(b"\n")
+
+
+def has_ipv6() -> bool:
+    """Say whether this machine has IPv6's loopback."""
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_ipv6(host: str) -> None:
+    """The API can listen on IPv6's loopback, with brackets or without."""
+    with serve(host) as served:
+        assert Client(served.server.port, "::1").get("/health").status == 200
+
+
+def test_a_name_with_two_addresses_is_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that has addresses of both kinds is listened to on IPv4's, which is what everybody tries."""
+
+    def both(*_asked: object, **_named: object) -> list[tuple[object, ...]]:
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(socket.AF_INET6, *kind, ("::1", 0, 0, 0)), (socket.AF_INET, *kind, ("127.0.0.1", 0))]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aurora_circus.server.socket.getaddrinfo", both)
+        server = ApiServer(Api(FakeBackend()), "localhost", 0)
+        server.start()
+    assert Client(server.port, "127.0.0.1").get("/health").status == 200
+    assert server.stop(PATIENCE)
+
+
+def test_more_threads_than_may_wait() -> None:
+    """A server whose threads could all be waiting is not made."""
+    with pytest.raises(ValueError, match="threads: found 4"):
+        ApiServer(Api(FakeBackend(), waits=4), threads=4)
+
+
+# --- How an answer travels -------------------------------------------------------------------------------
+
+
+def test_an_answer_is_one_write(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Head and body leave together, be the answer small, large or an error: two writes cost 44 ms."""
+    written: list[bytes] = []
+
+    def send(self: Channel, data: bytes, do_close: bool = True) -> int:
+        written.append(data)
+        return original(self, data, do_close)
+
+    original = Channel.send
+    monkeypatch.setattr(Channel, "send", send)
+    for method, path in (("GET", "/health"), ("GET", f"{ROOT}/logs/brain?tail=5000"), ("PUT", "/"), ("HEAD", "/")):
+        written.clear()
+        answer = served.client.ask(method, path)
+        assert len(written) == 1
+        assert written[0].endswith(answer.body)
+
+
+def test_no_delay(served: Served) -> None:
+    """Connections have TCP_NODELAY, should an answer ever be two writes."""
+    with served.client.connect() as connection:
+        assert healthy(connection)
+        assert served.server._httpd is not None
+        (channel,) = served.server._httpd.active_channels.values()
+        assert channel.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+# --- Bodies ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "chunked"), [(0, False), (2, False), (MOST_BODY, False), (0, True), (2, True), (60_000, True)]
+)
+def test_a_body_is_ignored(served: Served, size: int, chunked: bool) -> None:
+    """A command may come with a body of up to 64 KiB, of whatever kind; nobody reads it."""
+    body = iter([b"x" * size]) if chunked else b"x" * size
+    assert served.client.ask("POST", f"{ROOT}/stop/brain", body=body).status == 202
+
+
+@pytest.mark.parametrize("size", [MOST_BODY + 1, 10 * 2**20])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
+def test_a_body_is_bounded(served: Served, size: int, chunked: bool, method: str) -> None:
+    """A body of more than 64 KiB is a 413, which a client that sends all of it first gets to read."""
+    pieces = (b"x" * min(65_536, size - at) for at in range(0, size, 65_536))
+    answer = served.client.ask(method, f"{ROOT}/stop/brain", body=pieces if chunked else b"x" * size)
+    assert answer.status == 413
+    assert str(MOST_BODY) in answer.error
+    assert not served.backend.operations
+
+
+def test_a_body_without_end_is_cut_off(served: Served) -> None:
+    """A body that goes on and on is read to a bound and no further."""
+    with served.client.connect() as connection:
+        connection.sendall(f"{HEAD}Content-Length: {10**15}\r\n\r\n".encode())
+        with contextlib.suppress(ConnectionError):
+            for _ in range(MOST_DISCARDED // 2**20 + 64):
+                connection.sendall(b"x" * 2**20)
+            pytest.fail("it was read to its end")
+
+
+def test_who_asks_first_is_told_at_once(served: Served) -> None:
+    """A client that asks whether to send its large body (Expect) is refused before it does."""
+    answer = served.client.raw(f"{HEAD}Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n".encode())
+    assert (answer.status, bool(answer.error)) == (413, True)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"rubbish\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
+        (b"get / HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: -1\r\n\r\n".encode(), 400),
+        (f"{HEAD}Content-Length: 1, 1\r\n\r\n".encode(), 400),
+        (f"{HEAD}Transfer-Encoding: chunked\r\n\r\nxyz\r\n".encode(), 400),
+        (f"{HEAD}Transfer-Encoding: gzip\r\n\r\n".encode(), 501),
+        (f"{HEAD}X: {'x' * 20_000}\r\n\r\n".encode(), 431),
+        (f"GET /{'x' * 20_000} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), 431),
+    ],
+)
+def test_what_is_no_request_is_refused_in_json(served: Served, data: bytes, status: int) -> None:
+    """What waitress refuses before anybody sees it is answered as every error is."""
+    answer = served.client.raw(data)
+    assert (answer.status, bool(answer.error)) == (status, True)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "waitress" not in answer.body.decode()
+    assert not served.backend.operations
+
+
+def test_a_refusal_of_head_has_no_body(served: Served) -> None:
+    """A HEAD that is refused on the way is told its status, and how long the reason would have been."""
+    head = HEAD.replace("POST", "HEAD")
+    answer = served.client.raw(f"{head}Transfer-Encoding: gzip\r\n\r\n".encode())
+    assert (answer.status, answer.body) == (501, b"")
+    assert int(answer.headers["Content-Length"]) > 0
+
+
+def test_requests_in_one_piece_are_answered_in_turn(served: Served) -> None:
+    """Requests that come without waiting for answers (pipelining) are answered, in their order."""
+    paths = ("/nothing", f"{ROOT}/status", "/health")
+    with served.client.connect() as connection:
+        connection.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths))
+        with connection.makefile("rb") as reader:
+            assert [read_answer(reader) for _ in paths] == [404, 200, 200]
+
+
+# --- Slow clients ----------------------------------------------------------------------------------------
+
+
+def maintain(served: Served, now: float) -> None:
+    """Have the server look after its connections, as it does every few seconds."""
+    httpd, done = served.server._httpd, threading.Event()
+    assert httpd is not None
+
+    def act() -> None:
+        httpd.maintenance(now)
+        done.set()
+
+    httpd.trigger.pull_trigger(act)
+    assert done.wait(PATIENCE)
+
+
+def test_a_request_that_drips_in_is_dropped(served: Served) -> None:
+    """A request that is not all there from one look to the next loses its connection, however busy it keeps it."""
+    with served.client.connect() as slow, served.client.connect() as idle:
+        assert healthy(slow, REQUEST[:8])
+        assert healthy(idle)
+        maintain(served, now=0)
+        maintain(served, now=0)
+        assert slow.recv(1) == b""
+        assert healthy(idle), "it may be idle for longer"
+
+
+def test_a_request_may_take_a_while(served: Served) -> None:
+    """A request that is half here at one look and all there at the next is served."""
+    with served.client.connect() as connection:
+        assert healthy(connection, REQUEST[:8])
+        for _ in range(3):
+            maintain(served, now=0)
+            connection.sendall(REQUEST[8:])
+            with connection.makefile("rb") as reader:
+                assert read_answer(reader) == 200
+            assert healthy(connection, REQUEST[:8])
+
+
+def test_a_waiting_request_is_not_idle(served: Served) -> None:
+    """One who waits for an answer is left alone, however long that takes; one who is just idle is not."""
+    command = served.aside("POST", f"{ROOT}/start/brain?wait=60")
+    with served.client.connect() as idle:
+        assert healthy(idle)
+        maintain(served, now=1e12)
+        assert idle.recv(1) == b""
+    served.backend.operations["op-1"].settle()
+    assert command.reply().status == 200
+
+
+def test_an_answer_that_nobody_takes_is_dropped() -> None:
+    """An answer that its client does not read holds its memory for a while, not for ever."""
+    ours, theirs = socket.socketpair()
+    with theirs, serve() as served:
+        httpd = served.server._httpd
+        assert httpd is not None
+        channel = Channel(httpd, ours, ("127.0.0.1", 0), httpd.adj, {})
+        channel.last_activity = 100
+        assert not channel.is_slow(200)
+        channel.total_outbufs_len = 1
+        assert channel.is_slow(200)
+        assert not channel.is_slow(99)
+        channel.handle_close()
+
+
+def test_idle_connections_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there are as many connections as may be, whoever is idle the longest makes room for a new one."""
+    monkeypatch.setitem(LIMITS, "connection_limit", 8)  # of which two are the server's own
+    with serve() as served, contextlib.ExitStack() as stack:
+        command = served.aside("POST", f"{ROOT}/start/brain?wait=60")
+        half = stack.enter_context(served.client.connect())
+        assert healthy(half, REQUEST[:8])
+        idle = []
+        for _ in range(8):
+            idle.append(stack.enter_context(served.client.connect()))
+            assert healthy(idle[-1]), "each is served as it comes"
+        assert [connection.recv(1) for connection in idle[:5]] == [b""] * 5
+        assert all(healthy(connection) for connection in idle[5:])
+        half.sendall(REQUEST[8:])
+        with half.makefile("rb") as reader:
+            assert read_answer(reader) == 200
+        served.backend.operations["op-1"].settle()
+        assert command.reply().status == 200
