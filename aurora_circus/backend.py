@@ -1,0 +1,202 @@
+"""What the API may ask of the driver, from its own threads: reading under the driver's lock, commands on its loop."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, cast
+
+from aurora_circus import logs, views
+from aurora_circus.clock import rfc3339
+from aurora_circus.driver import Driver
+from aurora_circus.errors import UnknownServerError
+from aurora_circus.facts import State
+from aurora_circus.fleet import Operation, Verb
+from aurora_circus.lifecycle import Lifecycle
+
+COMMAND_PATIENCE = 5.0
+"""Seconds for the event loop to accept a command; it takes a millisecond, or the plugin hangs."""
+LATE = 5.0
+"""Seconds without a look at circusd, or beyond a probe's time, after which this controller is not healthy."""
+LINES_SHOWN = 20
+
+
+class Accepted:
+    """One accepted command, as the API shows it."""
+
+    def __init__(self, operation: Operation, settled: threading.Event, driver: Driver) -> None:
+        """``settled`` is set when the operation has come to its end."""
+        self._operation, self._settled, self._driver = operation, settled, driver
+
+    @property
+    def id(self) -> str:
+        """The name it can be asked after by."""
+        return self._operation.ident
+
+    @property
+    def state(self) -> str:
+        """``running``, ``succeeded``, ``failed`` or ``superseded``."""
+        return self._operation.state
+
+    @property
+    def error(self) -> str | None:
+        """Why it did not succeed."""
+        return self._operation.error
+
+    def wait(self, timeout: float) -> bool:
+        """Wait ``timeout`` seconds at most for its end; False when that did not come."""
+        return self._settled.wait(timeout)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        operation = self._operation
+        shift = self._driver.clock.wall() - self._driver.clock.monotonic()
+        return {
+            "id": operation.ident,
+            "command": operation.verb,
+            "servers": list(operation.servers),
+            "by": operation.by,
+            "state": operation.state,
+            "pending": sorted(operation.running),
+            "error": operation.error,
+            "accepted_at": rfc3339(operation.at + shift),
+            "finished_at": None if operation.finished is None else rfc3339(operation.finished + shift),
+        }
+
+
+class Backend:
+    """Implements the API's ``Backend`` protocol. Thread-safe; nothing here waits for a system."""
+
+    def __init__(self, driver: Driver, loop: asyncio.AbstractEventLoop) -> None:
+        """``loop`` is the driver's."""
+        self._driver, self._loop = driver, loop
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The systems, in start order."""
+        return list(self._driver.fleet.lives)
+
+    def status(self) -> dict[str, dict[str, object]]:
+        """Return every system's status object."""
+        now, shift = self._now()
+        fleet = self._driver.fleet
+        with self._driver.lock:
+            return {each.system.key: views.status(fleet, each, now, lambda at: rfc3339(at + shift)) for each in fleet}
+
+    def status_of(self, key: str) -> dict[str, object]:
+        """Return one system's status object.
+
+        Raises:
+            UnknownServerError: there is no such system.
+        """
+        now, shift = self._now()
+        with self._driver.lock:
+            life = self._life(key)
+            return views.status(self._driver.fleet, life, now, lambda at: rfc3339(at + shift))
+
+    def command(self, verb: str, keys: Sequence[str] | None, by: str) -> tuple[Accepted, bool]:
+        """Have a command accepted; True when there is nothing to do. ``keys`` None means all systems."""
+        answer: Future[tuple[Operation, bool]] = Future()
+        servers = list(self._driver.fleet.lives) if keys is None else list(keys)
+
+        def accept() -> None:
+            try:
+                answer.set_result(self._driver.command(cast("Verb", verb), servers, by))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(accept)
+        operation, nothing = answer.result(COMMAND_PATIENCE)
+        return Accepted(operation, self._driver.settled[operation.ident], self._driver), nothing
+
+    def operation(self, ident: str) -> Accepted | None:
+        """Return an accepted command, None when it is unknown or long forgotten."""
+        operation, settled = self._driver.fleet.operations.get(ident), self._driver.settled.get(ident)
+        return None if operation is None or settled is None else Accepted(operation, settled, self._driver)
+
+    def explain(self, key: str) -> dict[str, object]:
+        """Return all that is known of one system.
+
+        Raises:
+            UnknownServerError: there is no such system.
+        """
+        driver = self._driver
+        now, shift = self._now()
+        with driver.lock:
+            life = self._life(key)
+            answer = views.explain(
+                driver.fleet,
+                life,
+                now,
+                lambda at: rfc3339(at + shift),
+                probes=list(driver.probes.get(key, ())),
+                asked=driver.asked.get(key),
+            )
+        answer["output"] = logs.tail(life.system.log, LINES_SHOWN) if life.system.log else []
+        return answer
+
+    def logs(self, key: str, tail: int) -> list[str]:
+        """Return the last lines of a system's own output.
+
+        Raises:
+            UnknownServerError: there is no such system.
+        """
+        life = self._life(key)
+        return logs.tail(life.system.log, tail) if life.system.log else []
+
+    def events(
+        self, since: int | None, limit: int, server: str | None, event: str | None, wait: float
+    ) -> dict[str, Any]:
+        """Return journal records; wait ``wait`` seconds at most for one when there is none yet."""
+        journal = self._driver.journal
+        clock = self._driver.clock
+        until = clock.monotonic() + wait
+        while True:
+            page = journal.read(since, limit, server, event)
+            left = until - clock.monotonic()
+            if page.events or left <= 0 or since is None or not journal.wait_for(page.next, left):
+                break
+            since = page.next if not page.truncated else since
+        return {
+            "events": page.events,
+            "next": page.next,
+            "oldest": page.oldest,
+            "truncated": page.truncated,
+            "system": self._driver.common.name,
+        }
+
+    def health(self) -> tuple[bool, dict[str, object]]:
+        """Say how this controller itself is: circusd answers, probes are on time, the journal is writable."""
+        driver = self._driver
+        now = driver.clock.monotonic()
+        late = []
+        with driver.lock:
+            for life in driver.fleet:
+                checked = life.state is State.HEALTHY and life.last_at is not None
+                probe = life.system.probe
+                if checked and now - (life.last_at or now) > probe.interval + probe.timeout + LATE:
+                    late.append(life.system.key)
+        looked = driver.looked_at
+        circusd = driver.trouble is None and looked is not None and now - looked < LATE
+        writable = driver.journal.writable
+        healthy = circusd and writable and not late
+        return healthy, {
+            "service": "aurora_circus",
+            "circusd": {"ok": circusd, "error": driver.trouble},
+            "journal": {"ok": writable, "error": driver.journal.last_error},
+            "probes": {"ok": not late, "late": late},
+            "fleet": driver.common.name,
+            "run_dir": driver.common.run_dir,
+            "bundled": driver.common.bundled,
+        }
+
+    def _life(self, key: str) -> Lifecycle:
+        life = self._driver.fleet.lives.get(key)
+        if life is None:
+            message = f"unknown server {key!r}"
+            raise UnknownServerError(message)
+        return life
+
+    def _now(self) -> tuple[float, float]:
+        now = self._driver.clock.monotonic()
+        return now, self._driver.clock.wall() - now

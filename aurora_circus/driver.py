@@ -1,0 +1,555 @@
+"""Puts decisions into effect: feeds facts to the fleet, carries out what it answers, once a second looks at the truth.
+
+Everything here runs on one event loop, the plugin's, and never blocks it; what takes time is awaited or handed to a
+thread. It decides nothing about systems. The broad ``except`` of :meth:`Driver.run` is the only one: whatever goes
+wrong in one step is logged and journaled, and costs no other system anything.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import threading
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, Literal
+
+from aurora_circus import facts, logs, outside, ports, probe, processes, settings
+from aurora_circus.clock import Clock, rfc3339
+from aurora_circus.control import Control
+from aurora_circus.errors import CircusBusyError, CircusError, MachineError
+from aurora_circus.facts import Exit, Fact, Outcome, Process, State
+from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
+from aurora_circus.journal import Journal
+from aurora_circus.lifecycle import SPAWN_PATIENCE
+from aurora_circus.statefile import StateFile
+
+PLUGIN = "aurora"
+"""The name of the plugin's own watcher."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what really runs."""
+ORDER_PATIENCE = 0.1
+"""Seconds that the word of one exit waits for that of an earlier one, whose details take longer to find out."""
+STATE_PATIENCE = 2.0
+"""Seconds for the state to reach the disk at the end."""
+PROBES_KEPT = 20
+OPERATIONS_KEPT = 500
+SPAWN_LIMIT = SPAWN_PATIENCE - 5.0
+"""Seconds within which a spawn is answered, waiting for its turn included."""
+EXIT_PATIENCE = 0.05
+"""Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
+
+log = logging.getLogger(__name__)
+
+
+class Driver:
+    """One fleet on one circusd. Every method but those of ``backend`` is called on the event loop."""
+
+    def __init__(  # noqa: PLR0913 - one adapter each
+        self,
+        fleet: Fleet,
+        *,
+        clock: Clock,
+        control: Control,
+        journal: Journal,
+        state: StateFile,
+        threads: Executor,
+        common: settings.Fleet,
+    ) -> None:
+        """Take the adapters and the settings that are nobody's in particular; nothing happens before :meth:`begin`."""
+        self.fleet = fleet
+        self.common = common
+        self.clock = clock
+        self.journal = journal
+        self.lock = threading.Lock()
+        """Held while the fleet changes or is read; never while anything is waited for."""
+        self.probes: dict[str, deque[dict[str, Any]]] = {}
+        self.asked: dict[str, dict[str, Any]] = {}
+        self.settled: dict[str, threading.Event] = {}
+        self.looked_at: float | None = None
+        self.trouble: str | None = None
+        """What circusd last failed at; None while it answers."""
+        self.stopped = asyncio.Event()
+        self._control = control
+        self._state = state
+        self._threads = threads
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: dict[Process, int] = {}
+        self._ending: set[Process] = set()
+        self._spawning: set[str] = set()
+        self._last_exit: asyncio.Event | None = None
+        self._reaped: dict[int, int] = {}
+        self._log_sizes: dict[str, int] = {}
+        self._log_faults: dict[str, str] = {}
+        self._heard = 0
+        self._saved: object = None
+        self._draining: Literal["quit", "down"] | None = None
+        parent = processes.identify(os.getppid())
+        self._circusd = None if parent is None else list(parent)
+
+    # --- facts in, actions out -------------------------------------------------------------------------------------
+
+    def tell(self, fact: Fact) -> None:
+        """Let the fleet know, and do what it says."""
+        self._decide(lambda: self.fleet.handle(fact))
+
+    def _decide(self, decide: Callable[[], Answer]) -> None:
+        with self.lock:
+            answer = decide()
+        self.perform(answer)
+
+    def perform(self, answer: Answer) -> None:
+        """Carry out actions in their order; what takes time goes on by itself and comes back as a fact."""
+        for each in answer:
+            match each:
+                case facts.Record():
+                    self.record(each.event, each.key, each.details)
+                case facts.Spawn():
+                    self._spawning.add(each.key)
+                    self.start(self._spawn(each.key), f"start of {each.key}")
+                case facts.Terminate():
+                    self._signal(each.key, each.process, signal.SIGTERM)
+                case facts.Kill():
+                    self._signal(each.key, each.process, signal.SIGKILL)
+                case facts.Look():
+                    self.start(self._probe(each.key, each.process, verify=each.verify), f"probe of {each.key}")
+                case Settled():
+                    event = self.settled.get(each.ident)
+                    if event is not None:
+                        event.set()
+                case _:
+                    message = f"no way to do {each}"
+                    raise TypeError(message)
+        self._after_change()
+
+    def record(self, event: str, key: str | None, details: Mapping[str, object]) -> None:
+        """Write into the journal, and remember who asked for what."""
+        self.journal.record(event, key, details, self.clock.wall())
+        if event == "command":
+            said = {**details, "at": rfc3339(self.clock.wall())}
+            for each in details.get("servers", ()):  # type: ignore[attr-defined] # a list of keys in this event
+                self.asked[each] = said
+        elif event == "server_stopped" and key is not None:
+            self.start(self._after_stop(key), f"stop of {key}")
+
+    def command(self, verb: Verb, servers: Sequence[str], by: str) -> tuple[Operation, bool]:
+        """Accept an operator's command; the second value is True when there is nothing to do."""
+        ident = uuid.uuid4().hex[:12]
+        nothing = self.fleet.nothing_to_do(verb, servers)
+        self.settled[ident] = threading.Event()
+        with self.lock:
+            operation, answer = self.fleet.command(self.clock.monotonic(), ident, verb, servers, by)
+            self.fleet.prune(OPERATIONS_KEPT)
+        self.perform(answer)
+        for gone in set(self.settled) - set(self.fleet.operations):
+            del self.settled[gone]
+        return operation, nothing
+
+    def begin(self) -> None:
+        """Let everything that is due have its way for the first time."""
+        self._tick()
+
+    def configure(self, systems: Sequence[settings.System], faults: Sequence[str]) -> None:
+        """Take changed, new and removed systems up; what is new is wanted up."""
+        now = self.clock.monotonic()
+        with self.lock:
+            before = {key: life.system for key, life in self.fleet.lives.items()}
+            kept = [
+                dataclasses.replace(each, port=before[each.key].port)
+                if each.port_policy == "dynamic" and each.key in before
+                else each
+                for each in systems
+            ]
+            new = self.fleet.update(now, kept)
+        changed = [each.key for each in kept if each.key in before and before[each.key] != each]
+        removed = sorted(set(before) - {each.key for each in kept})
+        details = {"systems": list(self.fleet.lives), "new": new, "changed": changed, "removed": removed}
+        if new or changed or removed or faults:
+            self.record("config_loaded", None, {**details, "faults": list(faults)})
+        for key in new:
+            self.tell(facts.Start(now, key))
+
+    def close(self) -> None:
+        """Save what has to survive; an orderly shutdown leaves nothing to be remembered but the journal."""
+        if self.orderly:
+            self._state.clear()
+        self._state.flush(STATE_PATIENCE)
+
+    def _after_change(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self.fleet.deadline()
+        self._timer = None if due is None else self._loop.call_at(due, self._tick)
+        self._remember()
+        if all(each.state is State.STOPPED for each in self.fleet):
+            self.stopped.set()
+        else:
+            self.stopped.clear()
+
+    def _tick(self) -> None:
+        self._decide(lambda: self.fleet.tick(self.clock.monotonic()))
+
+    def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Let ``work`` go on beside everything else."""
+        task = self._loop.create_task(self.run(work, what))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def run(self, work: Awaitable[None], what: str) -> None:
+        """Await one step; whatever goes wrong in it is said, and harms nobody else."""
+        try:
+            await work
+        except Exception as error:
+            log.exception("%s failed", what)
+            self.journal.record(
+                "controller_error", None, {"step": what, "error": f"{type(error).__name__}: {error}"}, self.clock.wall()
+            )
+
+    # --- processes -------------------------------------------------------------------------------------------------
+
+    async def _spawn(self, key: str) -> None:
+        life = self.fleet.lives[key]
+        try:
+            if life.system.port_policy == "dynamic":
+                await self._choose_port(key)
+            self._log_sizes[key] = await self._prepare_log(life.system.log)
+            dead = self._reaps(key)
+            async with asyncio.timeout(SPAWN_LIMIT):
+                pid = await self._control.spawn(key, dead=dead, busy=lambda: self._blocked(key))
+        except (CircusBusyError, TimeoutError) as error:
+            self._spawning.discard(key)
+            reason = str(error) or f"circusd had no time for it within {SPAWN_LIMIT:g} s"
+            self.tell(facts.SpawnFailed(self.clock.monotonic(), key, reason, busy=True))
+            return
+        except CircusError as error:
+            self._spawning.discard(key)
+            self.tell(facts.SpawnFailed(self.clock.monotonic(), key, str(error)))
+            return
+        self._spawning.discard(key)
+        self.appeared(key, processes.identify(pid) or Process(pid, 0.0))
+
+    async def _prepare_log(self, path: str) -> int:
+        """Return how long the log is now; a log that cannot be made keeps no system from starting."""
+        try:
+            return int(await self._aside(logs.prepare, path)) if path else 0
+        except MachineError as error:
+            log.error("%s", error)
+            return 0
+
+    def _reaps(self, key: str) -> bool:
+        """Say whether circusd surely holds a dead process of ``key``: its death was seen, and no command came since."""
+        asked = self.asked.get(key)
+        return self.fleet.lives[key].attempt > 0 and (asked is None or asked.get("by") != "circusctl")
+
+    def _blocked(self, key: str) -> None:
+        self._decide(lambda: self.fleet.blocked(self.clock.monotonic(), key))
+
+    async def _choose_port(self, key: str) -> None:
+        life = self.fleet.lives[key]
+        if self.common.port_range is None or not await self._aside(ports.listening, life.system.port):
+            return
+        others = {each.system.port for each in self.fleet if each is not life} | {self.common.api.port}
+        chosen = await self._aside(ports.free_port, *self.common.port_range, others)
+        if chosen is None:
+            message = f"no free port from {self.common.port_range[0]} to {self.common.port_range[1]}"
+            raise CircusError(message)
+        await self._control.set_environment(key, {"AURORA_PORT": str(chosen)})
+        life.system = dataclasses.replace(life.system, port=chosen)
+
+    def appeared(self, key: str, process: Process) -> None:
+        """A process of ``key`` is there: watch it, and say so."""
+        life = self.fleet.lives.get(key)
+        if life is None or life.process == process:
+            return
+        self.watch(key, process)
+        self.tell(facts.Spawned(self.clock.monotonic(), key, process))
+
+    def watch(self, key: str, process: Process) -> None:
+        """Be told of the end of ``process``, by the system where it can, by the look each second otherwise."""
+        descriptor = processes.watch(process)
+        if descriptor is None:
+            if not processes.alive(process):
+                self._loop.call_soon(self._ended, key, process)
+            return
+        self._watched[process] = descriptor
+        self._loop.add_reader(descriptor, self._ended, key, process)
+
+    def _ended(self, key: str, process: Process) -> None:
+        descriptor = self._watched.pop(process, None)
+        if descriptor is not None:
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+        if process not in self._ending:
+            self._ending.add(process)
+            before, self._last_exit = self._last_exit, asyncio.Event()
+            self.start(self._exited(key, process, before, self._last_exit), f"exit of {key}")
+
+    async def _exited(self, key: str, process: Process, before: asyncio.Event | None, told: asyncio.Event) -> None:
+        """Find out how it ended and say so, after those that ended ``before`` it: the journal tells it in order."""
+        at = self.clock.monotonic()
+        how = processes.exit_status(process)
+        if how is None and process.pid not in self._reaped:
+            await asyncio.sleep(EXIT_PATIENCE)
+        if how is None:
+            code = self._reaped.pop(process.pid, None)
+            how = (None, None) if code is None else (code, None) if code >= 0 else (None, processes.signal_name(-code))
+        life = self.fleet.lives.get(key)
+        last_line = None
+        if life is not None and life.system.log:
+            last_line = await self._aside(logs.last_line_since, life.system.log, self._log_sizes.get(key, 0))
+        holder = None
+        if life is not None and life.state is State.STARTING:
+            holder = await self._aside(ports.holder, life.system.port)
+        if before is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(before.wait(), ORDER_PATIENCE)
+        self.tell(facts.Exited(at, key, process, Exit(*how, last_line), holder))
+        told.set()
+        await self._sweep(key, process)
+        self._ending.discard(process)
+
+    async def _sweep(self, key: str, process: Process) -> None:
+        """Wait until nobody of the group of ``process``, which is dead, runs any more, and say so."""
+        while others := [each for each in processes.members(process) if each != process]:
+            ended = asyncio.Event()
+            descriptor = processes.watch(others[0])
+            if descriptor is None:
+                await asyncio.sleep(EXIT_PATIENCE)  # this system has no event for it, or it has just ended
+                continue
+            self._loop.add_reader(descriptor, ended.set)
+            try:
+                await ended.wait()
+            finally:
+                self._loop.remove_reader(descriptor)
+                os.close(descriptor)
+        self.tell(facts.Gone(self.clock.monotonic(), key))
+
+    def _signal(self, key: str, process: Process, number: int) -> None:
+        try:
+            processes.signal_group(process, number)
+        except MachineError as error:
+            log.error("%s: %s", key, error)
+            self.journal.record("controller_error", key, {"step": "signal", "error": str(error)}, self.clock.wall())
+
+    async def _after_stop(self, key: str) -> None:
+        """Have circusd take note of the stop; say who else is on the port, where somebody is."""
+        if self._draining:
+            return
+        with contextlib.suppress(CircusBusyError):  # circusd sees for itself within its check_delay
+            await self._control.release(key)
+        life = self.fleet.lives.get(key)
+        if life is None or life.state is not State.STOPPED:
+            return
+        holder = await self._aside(ports.holder, life.system.port)
+        if holder is not None and life.state is State.STOPPED:
+            details = {"port": life.system.port, "pid": holder.pid, "command": holder.command}
+            self.record("port_conflict", key, details)
+
+    # --- health ----------------------------------------------------------------------------------------------------
+
+    async def _probe(self, key: str, process: Process, *, verify: bool) -> None:
+        system = self.fleet.lives[key].system
+        began = self.clock.wall()
+        outcome = await probe.look(system.port, system.probe)
+        if outcome.ok and verify:
+            outcome = await self._verify(system.port, process, outcome)
+        kept = self.probes.setdefault(key, deque(maxlen=PROBES_KEPT))
+        if outcome.ok or not kept or kept[-1]["reason"] != outcome.reason:
+            latency = None if outcome.latency is None else round(outcome.latency * 1000, 2)
+            entry = {"ok": outcome.ok, "reason": outcome.reason, "latency_ms": latency}
+            kept.append({"at": rfc3339(began), **entry, "n": 1})
+        else:
+            kept[-1] = {**kept[-1], "at": rfc3339(began), "n": kept[-1]["n"] + 1}
+        self.tell(facts.Probed(self.clock.monotonic(), key, process, outcome))
+
+    async def _verify(self, port: int, process: Process, outcome: Outcome) -> Outcome:
+        """Healthy means this process: the listener must be of its group (DESIGN 2)."""
+        ours = await self._aside(lambda: ports.belongs(port, [each.pid for each in processes.members(process)]))
+        if ours is not False:
+            return dataclasses.replace(outcome, verified=ours)
+        holder = await self._aside(ports.holder, port)
+        if holder is None:
+            return Outcome(ok=False, reason=f"nobody listens on port {port} any more")
+        return Outcome(ok=False, reason=f"port {port} is held by {holder}", verified=False, holder=holder)
+
+    # --- circusd ---------------------------------------------------------------------------------------------------
+
+    @property
+    def heard(self) -> int:
+        """The number of the last command of circusd's that was taken note of."""
+        return self._heard
+
+    def hear(self, entries: Iterable[Mapping[str, Any]]) -> bool:
+        """Take note of circusd's commands that are new; return whether its watchers have to be looked at again."""
+        again = False
+        for entry in sorted(entries, key=lambda each: int(each["seq"])):
+            if entry["seq"] <= self._heard:
+                continue
+            self._heard = int(entry["seq"])
+            again |= self._obey(entry)
+        return again
+
+    def _obey(self, entry: Mapping[str, Any]) -> bool:
+        now = self.clock.monotonic()
+        running = [each.system.key for each in self.fleet if each.wanted and each.process is not None]
+        what = outside.meaning(entry, self.fleet.lives, running)
+        if what.kind == "reconfigure":
+            details = {"verb": entry["command"], "by": "circusctl", "servers": [], "operation": None}
+            self.record("command", None, details)
+            return True
+        if what.kind in {"quit", "down"}:
+            self._remember()  # how things stood before, and that this was heard: it is not to be heard again
+            self._draining = what.kind
+            self._decide(lambda: self.fleet.drain(now))
+        elif what.kind == "note" and what.servers:
+            self._decide(lambda: self.fleet.outside(now, what.verb, what.servers, "circusctl"))
+        elif what.kind == "order" and what.servers:
+            self.command(what.verb, what.servers, "circusctl")
+        elif what.kind == "all":
+            self.command("start", list(self.fleet.lives), "circusctl")
+        elif what.kind == "went":
+            for key in set(what.servers) & set(running):
+                self.tell(facts.Restart(now, key, external=True))
+        return False
+
+    @property
+    def draining(self) -> bool:
+        """True once circusd is taking everything down, us included."""
+        return self._draining is not None
+
+    @property
+    def orderly(self) -> bool:
+        """True once circusd is going down in good order, which ends every wish."""
+        return self._draining == "quit"
+
+    def reaped(self, pid: int, code: int) -> None:
+        """Take circusd's word on how a process ended; a hint for where we came too late to see."""
+        self._reaped[pid] = code
+        while len(self._reaped) > PROBES_KEPT:
+            self._reaped.pop(next(iter(self._reaped)))
+
+    def hinted(self, key: str, pid: int) -> None:
+        """Take circusd's word that it spawned a process; if it was not for us, it is taken over."""
+        process = processes.identify(pid)
+        if key in self.fleet.lives and key not in self._spawning and process is not None:
+            self.appeared(key, process)
+
+    async def look(self) -> bool:
+        """Compare what we believe with what is true; return whether circusd's watchers have changed."""
+        statuses = await self._control.statuses()
+        for key, life in list(self.fleet.lives.items()):
+            if life.process is not None and life.process not in self._watched and not processes.alive(life.process):
+                self._ended(key, life.process)
+            idle = life.process is None and key not in self._spawning
+            if idle and statuses.get(key) in {"active", "starting"}:
+                for pid in await self._control.pids(key):
+                    self.hinted(key, pid)
+        self.looked_at = self.clock.monotonic()
+        return any(key not in statuses for key in self.fleet.lives)
+
+    async def rotate(self) -> None:
+        """Rotate the systems' log files where they have grown too large."""
+        paths = {each.system.key: each.system.log for each in self.fleet if each.system.log}
+        for key, rotated in (await self._aside(self._rotate_all, paths)).items():
+            self._log_sizes[key] = 0
+            if rotated.dropped:
+                self.record("log_dropped", key, {"file": paths[key], "bytes": rotated.dropped})
+
+    def _rotate_all(self, paths: Mapping[str, str]) -> dict[str, logs.Rotated]:
+        """Rotate what has to be, in a thread of its own; a fault is said once, until it is another one."""
+        limits, done = self.common.logs, {}
+        for key, path in paths.items():
+            try:
+                rotated = logs.rotate(path, limits.max_bytes, limits.backups)
+            except MachineError as error:
+                if self._log_faults.get(path) != str(error):
+                    self._log_faults[path] = str(error)
+                    log.error("%s", error)
+                continue
+            self._log_faults.pop(path, None)
+            if rotated is not None:
+                done[key] = rotated
+        return done
+
+    async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever the work returns
+        return await self._loop.run_in_executor(self._threads, work, *arguments)
+
+    # --- memory ----------------------------------------------------------------------------------------------------
+
+    def _remember(self) -> None:
+        """Save what has to survive, where it has changed."""
+        systems = {
+            each.system.key: (
+                each.wanted,
+                str(each.state),
+                each.attempt,
+                each.restarts,
+                each.due if each.state in {State.BACKOFF, State.FAILED} else None,
+                each.down_since,
+                each.error if each.state in {State.BACKOFF, State.FAILED} else None,
+                each.process,
+                each.system.port,
+            )
+            for each in self.fleet
+        }
+        current = (systems, self._heard)
+        if current == self._saved or self._draining:
+            return
+        self._saved = current
+        shift = self.clock.wall() - self.clock.monotonic()
+        names = [each.name for each in dataclasses.fields(Memory)]
+        kept = {}
+        for key, values in systems.items():
+            memory: dict[str, Any] = dict(zip(names, values, strict=True))
+            for name in ("due", "down_since"):
+                memory[name] = None if memory[name] is None else memory[name] + shift
+            kept[key] = memory
+        self._state.save({"systems": kept, "heard": self._heard, "circusd": self._circusd})
+
+    def recall(self, saved: Mapping[str, Any]) -> dict[str, Memory]:
+        """Read what an earlier life of ours saved; what cannot be made sense of is as if it had not been there."""
+        shift = self.clock.monotonic() - self.clock.wall()
+        memories = {}
+        for key, values in dict(saved.get("systems", {})).items():
+            try:
+                memory = Memory(**values)
+                process = memory.process and Process(int(memory.process[0]), float(memory.process[1]))
+                due = None if memory.due is None else memory.due + shift
+                down_since = None if memory.down_since is None else memory.down_since + shift
+                memories[key] = dataclasses.replace(
+                    memory, state=State(memory.state), due=due, down_since=down_since, process=process
+                )
+            except (TypeError, ValueError, KeyError) as error:
+                log.warning("the saved state of %s is not understood and left out: %s", key, error)
+        if saved.get("circusd") == self._circusd:
+            self._heard = int(saved.get("heard", 0))
+        return memories
+
+    def adopt(self, memories: Mapping[str, Memory], running: Mapping[str, Sequence[int]]) -> list[str]:
+        """Take over what runs, and know what an earlier circusd left; return the systems that were taken over."""
+        now = self.clock.monotonic()
+        adopted = []
+        with self.lock:
+            self.fleet.remember(memories, now)
+            for key, life in self.fleet.lives.items():
+                memory = memories.get(key, Memory())
+                if memory.port is not None and life.system.port_policy == "dynamic":
+                    life.system = dataclasses.replace(life.system, port=memory.port)
+                process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
+                if process is not None and processes.alive(process) and life.wanted:
+                    adopted.append(key)
+                    life.adopt(now, process)
+                    life.spawned_at = now - processes.age(process, self.clock.wall())
+                    self.watch(key, process)
+                elif process is None and memory.process is not None and processes.alive(memory.process):
+                    life.process = memory.process  # left over: it serves until its turn has come
+                    self.watch(key, memory.process)
+                elif process is None and memory.process is not None:
+                    self._signal(key, memory.process, signal.SIGKILL)  # whom a dead one left behind
+        return adopted

@@ -1,0 +1,259 @@
+"""What runs inside circusd: hooks that its watchers name, and a listener to its commands.
+
+circus imports this while it reads its configuration, before it takes over the signals; that is the one moment early
+enough for :func:`install`, which is why it runs on import. It leans on the inside of circus 0.19, which is pinned for
+that. Nothing here may block while the fleet is serving, and nothing here decides what runs: the plugin does.
+
+What it adds (the numbers are those of circus's own habits in DESIGN 5):
+
+- A quit is never lost. circus drops one that meets another command (5.2); here it is said again until it is heard.
+- Every command is remembered with its sender, so that the plugin knows whose wish it was, also of a system circus
+  holds for stopped, and also of what was said while the plugin was away (5.6, 5.7).
+- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
+  whole process group is gone before its turn is over (5.12, 5.13).
+- ``reload`` and SIGHUP start and replace nothing behind the plugin's back (5.8).
+- A system's environment is exactly what its settings say, unmangled (5.16).
+"""
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import time
+from collections import deque
+from fnmatch import translate
+from typing import Any
+
+import psutil
+from circus import __version__ as circus_version
+from circus import logger
+from circus.controller import Controller
+from circus.sighandler import SysHandler
+
+SAY_AGAIN = 0.05
+"""Seconds after which a quit that was not heard is said again."""
+KEPT = 500
+"""Commands that are remembered for the plugin."""
+TAKES_LOCK = frozenset(
+    {"start", "stop", "restart", "reload", "rm", "add", "incr", "decr", "set", "reloadconfig", "quit"}
+)
+OURS = "aurora-plugin-"
+"""How the names begin by which the plugin's commands come in."""
+SHUTDOWN_MARGIN = 1.0
+"""Seconds beyond a grace period until what is left of a group has to be gone after SIGKILL."""
+
+_commands: deque[dict[str, Any]] = deque(maxlen=KEPT)
+_sequence = 0
+_whole_fleet = False
+"""True while a stop of everything is being carried out."""
+
+
+# --- hooks, by the names circus gives them -------------------------------------------------------------------------
+
+
+def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
+    """Refuse to start a stopped system when ``reload`` would; show the plugin's watcher what was said so far."""
+    if "aurora_commands" in watcher.optnames:
+        global _whole_fleet  # noqa: PLW0603 - one circusd, one state; circus gives hooks no place for it
+        _whole_fleet = False
+        _show(watcher)
+        return True
+    return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"}
+
+
+def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
+    """Give the process its environment; refuse a second one beside the first (``reload``, ``set``)."""
+    if arbiter._exclusive_running_command in {"arbiter_reload", "watcher_reload", "watcher_do_action"}:
+        return False
+    settings = json.loads(watcher._options["aurora"])
+    if set(watcher.env or ()) == {"AURORA_PORT"}:  # the plugin has chosen another one, by circus's `set`
+        watcher.aurora_port = watcher.env["AURORA_PORT"]
+    port = getattr(watcher, "aurora_port", settings["port"])
+    watcher.env = {
+        **os.environ,
+        **settings["env"],
+        "PORT": str(port),
+        "AURORA_PORT": str(port),
+        "AURORA_SYSTEM": settings["key"],
+    }
+    return True
+
+
+def before_stop(watcher: Any, arbiter: Any, **_: Any) -> bool:
+    """Keep the order of a shutdown; tell the plugin when ``reloadconfig`` brings a system down."""
+    if _whole_fleet or arbiter._stopping:
+        if "aurora_commands" in watcher.optnames:
+            _await_gone([each for each in arbiter.watchers if "aurora" in each.optnames])
+        else:
+            _await_gone(_dependents(watcher, arbiter))
+            for process in watcher.processes.values():
+                _signal_others(process.pid, signal.SIGTERM)
+    elif arbiter._exclusive_running_command == "arbiter_reload_config":
+        _remember(arbiter, {"command": "reconfigured", "properties": {"name": watcher.name}, "client": None})
+    return True
+
+
+# --- the listener --------------------------------------------------------------------------------------------------
+
+
+def install() -> None:
+    """Listen to circusd's commands, and make its signal handler insist on a quit. Once for each circusd."""
+    if not circus_version.startswith("0.19"):
+        logger.warning("aurora: circus %s is not the 0.19 this was made for; circusctl is not followed", circus_version)
+        return
+    if getattr(Controller, "aurora", False):
+        return
+    Controller.aurora = True
+    original = Controller.dispatch
+
+    def dispatch(self: Any, job: tuple[bytes | None, bytes]) -> Any:
+        _listen(self.arbiter, *job)
+        return original(self, job)
+
+    def quit_(self: Any) -> None:
+        self.controller.loop.add_callback_from_signal(_insist_on_quit, self.controller)
+
+    Controller.dispatch = dispatch
+    SysHandler.quit = quit_
+
+
+def _insist_on_quit(controller: Any) -> None:
+    arbiter = controller.arbiter
+    if arbiter._stopping:
+        return
+    controller.dispatch((None, b'{"command": "quit", "properties": {}}'))
+    controller.loop.call_later(SAY_AGAIN, _insist_on_quit, controller)
+
+
+def _listen(arbiter: Any, client: bytes | None, message: bytes) -> None:
+    """Remember a command that changes something, with who said it and whether circus will refuse it."""
+    global _whole_fleet  # noqa: PLW0603
+    try:
+        said = json.loads(message)
+        name, properties = str(said["command"]).lower(), dict(said.get("properties") or {})
+    except (ValueError, KeyError, TypeError):
+        return  # circus answers that
+    if name not in TAKES_LOCK and name not in {"kill", "signal"}:
+        return
+    refused = name in TAKES_LOCK and (arbiter._restarting or arbiter._exclusive_running_command is not None)
+    if refused and client is None:
+        return  # a signal's quit, said again soon
+    everything = name == "quit" or (name in {"stop", "restart"} and _names_plugin_and_more(arbiter, properties))
+    if name in TAKES_LOCK and not refused:
+        _whole_fleet = everything
+    who = None if client is None else client.decode("ascii", "replace")
+    if who is not None and who.startswith(OURS):
+        return  # what the plugin says is nobody's wish
+    entry = {"command": name, "properties": properties, "client": who, "refused": refused, "whole": everything}
+    _remember(arbiter, entry)
+
+
+def _remember(arbiter: Any, entry: dict[str, Any]) -> None:
+    global _sequence  # noqa: PLW0603
+    _sequence += 1
+    entry = {"seq": _sequence, "at": time.time(), "refused": False, "whole": False, **entry}
+    _commands.append(entry)
+    for watcher in arbiter.watchers:
+        if "aurora_commands" in watcher.optnames:
+            _show(watcher)
+            watcher.notify_event("command", entry)
+
+
+def _show(watcher: Any) -> None:
+    """Put the remembered commands, and the number of the last one, where circus's ``get`` finds them."""
+    if "aurora_heard" not in watcher.optnames:
+        watcher.optnames += ("aurora_heard",)
+    watcher.aurora_commands = list(_commands)
+    watcher.aurora_heard = _sequence
+
+
+def _names_plugin_and_more(arbiter: Any, properties: dict[str, Any]) -> bool:
+    """Say whether a stop or restart means everything: it names nothing, or the plugin among others."""
+    if "name" not in properties:
+        return True
+    name, match = str(properties["name"]).lower(), properties.get("match", "glob")
+    if match == "simple":
+        return False
+    try:
+        pattern = re.compile(translate(name) if match == "glob" else name)
+    except re.error:
+        return False
+    hit = [each for each in arbiter.watchers if pattern.match(each.name.lower())]
+    return len(hit) > 1 and any("aurora_commands" in each.optnames for each in hit)
+
+
+# --- the order of a shutdown ---------------------------------------------------------------------------------------
+
+
+def _dependents(watcher: Any, arbiter: Any) -> list[Any]:
+    return [
+        each
+        for each in arbiter.watchers
+        if "aurora" in each.optnames and watcher.name in json.loads(each._options["aurora"])["depends_on"]
+    ]
+
+
+def _await_gone(watchers: list[Any]) -> None:
+    """Wait until the process groups of ``watchers``, all signalled by now, are gone; end them by force when late.
+
+    This blocks circusd, which has nothing else to do any more, for the longest grace period and a second at most.
+    """
+    for watcher in watchers:
+        deadline = time.monotonic() + watcher.graceful_timeout
+        for process in list(watcher.processes.values()):
+            if _group_gone(process.pid, deadline):
+                continue
+            logger.warning("aurora: %s outlived its %g s of grace: SIGKILL", watcher.name, watcher.graceful_timeout)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            _group_gone(process.pid, time.monotonic() + SHUTDOWN_MARGIN)
+
+
+def _group_gone(leader: int, deadline: float) -> bool:
+    """Wait until nobody runs in the group of ``leader``, a child of ours; False when ``deadline`` came first."""
+    while running := _running(leader):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        _await_end(running[0], left)
+    return True
+
+
+def _await_end(pid: int, timeout: float) -> None:
+    """Wait for the end of one process, ``timeout`` seconds at most, reaping nothing."""
+    if not hasattr(os, "pidfd_open"):
+        select.select([], [], [], min(timeout, 0.01))  # no event for it on this system
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(timeout * 1000)
+    finally:
+        os.close(descriptor)
+
+
+def _signal_others(leader: int, number: int) -> None:
+    """Signal everybody in the group but the leader, whom circus signals itself."""
+    for pid in _running(leader):
+        if pid != leader:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def _running(leader: int) -> list[int]:
+    """Return who runs in the process group of ``leader``, without zombies."""
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getpgid(pid) == leader and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+    return found
+
+
+install()

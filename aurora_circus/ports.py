@@ -1,0 +1,129 @@
+"""Who listens on a port. An adapter: it looks, it binds and connects to nothing but a socket of its own.
+
+On Linux the kernel's own tables say so (proc_net_tcp(5)); elsewhere psutil asks the system.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from aurora_circus.facts import Holder
+
+_LINUX = sys.platform.startswith("linux")
+_LISTEN = "0A"
+"""TCP_LISTEN in /proc/net/tcp."""
+_LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F")
+_ANY = ("00000000", "0" * 32)
+
+
+def listening(port: int) -> bool:
+    """Say whether anybody would answer on 127.0.0.1:``port``."""
+    if _LINUX:
+        return bool(_inodes(port))
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def belongs(port: int, pids: Iterable[int]) -> bool | None:
+    """Say whether the listener on 127.0.0.1:``port`` is one of ``pids``; None where that may not be seen."""
+    group = list(pids)
+    if not _LINUX:
+        return _belongs_elsewhere(port, group)
+    inodes = _inodes(port)
+    if not inodes:
+        return None
+    seen = [_holds(pid, inodes) for pid in group]
+    if True in seen:
+        return True
+    return None if None in seen else False
+
+
+def holder(port: int) -> Holder | None:
+    """Return who listens on 127.0.0.1:``port``; without its pid where that may not be seen; None when nobody does."""
+    if _LINUX:
+        inodes = _inodes(port)
+        if not inodes:
+            return None
+        pid = next((each for each in psutil.pids() if _holds(each, inodes)), None)
+    else:
+        pid = next((each for each in psutil.pids() if _belongs_elsewhere(port, [each])), None)
+        if pid is None and not listening(port):
+            return None
+    return Holder(pid, None if pid is None else _command(pid))
+
+
+def free_port(low: int, high: int, taken: Iterable[int]) -> int | None:
+    """Return the first port from ``low`` to ``high`` that nobody listens on and that is not in ``taken``."""
+    used = set(taken)
+    return next((each for each in range(low, high + 1) if each not in used and not listening(each)), None)
+
+
+def _inodes(port: int) -> set[str]:
+    """Return the socket inodes of the listeners that 127.0.0.1:``port`` reaches: the most specific address wins."""
+    found: dict[str, str] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            address, _, number = fields[1].partition(":")
+            if fields[3] == _LISTEN and int(number, 16) == port:
+                found[fields[9]] = address
+    loopback = {inode for inode, address in found.items() if address in _LOOPBACK}
+    return loopback or {inode for inode, address in found.items() if address in _ANY}
+
+
+def _holds(pid: int, inodes: set[str]) -> bool | None:
+    """Say whether ``pid`` has one of the sockets open; None where its descriptors may not be seen."""
+    try:
+        entries = list(Path(f"/proc/{pid}/fd").iterdir())
+    except PermissionError:
+        return None if _foreign(pid) else False  # what is dying cannot be looked into either, whoever asks
+    except OSError:
+        return False
+    for entry in entries:
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:[") and target[8:-1] in inodes:
+            return True
+    return False
+
+
+def _foreign(pid: int) -> bool:
+    """Say whether ``pid`` runs as somebody whose descriptors are none of our business."""
+    try:
+        return os.geteuid() not in {0, Path(f"/proc/{pid}").stat().st_uid}
+    except OSError:
+        return False
+
+
+def _belongs_elsewhere(port: int, pids: list[int]) -> bool | None:
+    unseen = False
+    for pid in pids:
+        try:
+            connections = psutil.Process(pid).net_connections(kind="tcp")
+        except psutil.AccessDenied:
+            unseen = True
+            continue
+        except psutil.Error:
+            continue
+        if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections):
+            return True
+    return None if unseen else False
+
+
+def _command(pid: int) -> str | None:
+    try:
+        found = psutil.Process(pid)
+        return (" ".join(found.cmdline()) or found.name())[:200]
+    except psutil.Error:
+        return None

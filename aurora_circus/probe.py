@@ -1,0 +1,127 @@
+"""One look at a system's health over HTTP. An adapter: it asks and reports, it decides nothing.
+
+It speaks by h11 over a non-blocking connection, so that two hundred silent systems cost two hundred sockets and no
+thread, and its timeout holds for the whole answer, however slowly that drips. It follows no redirect, unpacks nothing,
+obeys no proxy, resolves no name and reads at most :data:`MOST_BYTES` of a body.
+
+The rule: healthy is 200 within the timeout, unless the body is a JSON object whose ``status`` says ``fail``,
+``failed``, ``unhealthy``, ``down``, ``error`` or ``critical``. A 200 with any other body is healthy, without metrics.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping
+
+import h11
+
+from aurora_circus.facts import Outcome
+from aurora_circus.settings import Probe
+
+MOST_BYTES = 65_536
+"""Bytes of a body that are looked at, and of headers that are borne; what is longer is no health report."""
+BAD = frozenset({"fail", "failed", "unhealthy", "down", "error", "critical"})
+OK = 200
+"""The one status that means healthy."""
+LEAST_METRICS_TIME = 0.05
+"""Seconds that the metrics get, however long health has taken."""
+METRICS: Mapping[str, type | tuple[type, ...]] = {
+    "autonomous_mode": bool,
+    "tasks_processed": (int, float),
+    "decisions_made": (int, float),
+    "systems_healed": (int, float),
+    "uptime": (int, float),
+    "last_activity": str,
+}
+"""The metrics a system may give of itself, and what they must be to be believed."""
+
+
+async def look(port: int, settings: Probe) -> Outcome:
+    """Probe 127.0.0.1:``port`` once; never raises, and is back within ``settings.timeout`` seconds."""
+    now = asyncio.get_running_loop().time
+    began = now()
+    status, body, trouble = await _get(port, settings.path, settings.timeout)
+    latency = now() - began
+    if trouble is not None:
+        return Outcome(ok=False, reason=trouble)
+    if status != OK:
+        return Outcome(ok=False, reason=f"GET {settings.path} answered {status}", latency=latency)
+    report = _object(body)
+    word = report.get("status")
+    if isinstance(word, str) and word.lower() in BAD:
+        return Outcome(ok=False, reason=f"GET {settings.path} says {word!r}", latency=latency)
+    metrics = _metrics(report, settings.metrics)
+    if settings.metrics_path is not None and len(metrics) < len(METRICS):
+        left = max(settings.timeout - latency, LEAST_METRICS_TIME)
+        status, body, trouble = await _get(port, settings.metrics_path, left)
+        if trouble is None and status == OK:
+            metrics = {**_metrics(_object(body), settings.metrics), **metrics}
+    return Outcome(ok=True, latency=latency, metrics=metrics)
+
+
+async def _get(port: int, path: str, timeout: float) -> tuple[int, bytes, str | None]:  # noqa: ASYNC109 - it is the probe's
+    """Return (status, body, None), or (0, b"", what went wrong)."""
+    what = f"GET {path} on port {port}"
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                status, body = await _exchange(reader, writer, port, path)
+            finally:
+                writer.transport.abort()
+    except TimeoutError:
+        return 0, b"", f"{what}: no answer within {timeout:g} s"
+    except ConnectionRefusedError:
+        return 0, b"", f"{what}: connection refused"
+    except h11.RemoteProtocolError as error:
+        return 0, b"", f"{what}: no HTTP/1.1 came back: {error}"
+    except (OSError, h11.LocalProtocolError) as error:
+        return 0, b"", f"{what}: {error}"
+    return status, body, None
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, path: str
+) -> tuple[int, bytes]:
+    """Ask once and return the status with the body, or with nothing where the body is too long to be a report."""
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_BYTES)
+    headers = [("Host", f"127.0.0.1:{port}"), ("User-Agent", "aurora-circus"), ("Accept", "application/json, */*")]
+    request = h11.Request(method="GET", target=path, headers=[*headers, ("Connection", "close")])
+    writer.write(connection.send(request) or b"")
+    connection.send(h11.EndOfMessage())
+    status, body, length = 0, [], 0
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(MOST_BYTES))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            body.append(bytes(event.data))
+            length += len(event.data)
+            if length > MOST_BYTES:
+                return status, b""
+        elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
+            return status, b"".join(body)
+
+
+def _object(body: bytes) -> Mapping[str, object]:
+    """Return the JSON object in ``body``; an empty one where there is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _metrics(report: Mapping[str, object], names: Mapping[str, str]) -> dict[str, object]:
+    """Pick the metrics out of ``report`` that are of their type; ``names`` are other names for the same things."""
+    found: dict[str, object] = {}
+    for name, kind in METRICS.items():
+        value = report.get(names.get(name, name))
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            continue
+        found[name] = value[:200] if isinstance(value, str) else value
+    return found

@@ -1,0 +1,267 @@
+"""The circus plugin: one process under circusd that watches the fleet. It holds the loop, the threads and the driver.
+
+circusd runs it by circus's own plugin runner and starts it again whenever it ends. It reads what it must know from
+circusd (``options``), takes over what runs, and serves the API. It ends when circusd does, and by itself when its loop
+hangs for :data:`HANG` seconds: then it leaves the stacks of all its threads in its log.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import random
+import signal
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from circus.plugins import CircusPlugin
+from zmq.eventloop.zmqstream import ZMQStream
+
+from aurora_circus import ports, processes, settings
+from aurora_circus.access import Tokens
+from aurora_circus.api import Api
+from aurora_circus.backend import Backend
+from aurora_circus.clock import Clock
+from aurora_circus.control import Control
+from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
+from aurora_circus.errors import AuroraError, CircusError
+from aurora_circus.fleet import Fleet
+from aurora_circus.journal import Journal
+from aurora_circus.server import ApiServer
+from aurora_circus.statefile import StateFile
+
+HANG = 10.0
+"""Seconds without a turn of the event loop after which this process gives itself up."""
+OURS = "aurora-plugin-"
+"""Begins the name that our commands come to circusd by; ``hooks`` knows it."""
+THREADS = 4
+"""Threads for looks at files and sockets that might take long."""
+STOP_PATIENCE = 2.0
+"""Seconds for the last facts of an orderly shutdown to come in."""
+WRITE_PATIENCE = 3.0
+"""Seconds for the journal and the state to reach the disk at the end."""
+
+log = logging.getLogger(__name__)
+
+
+class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
+    """Watches one fleet. Its configuration names the watcher that holds the fleet's settings (``watcher:aurora``)."""
+
+    name = "aurora"
+
+    def __init__(self, *arguments: Any, **config: Any) -> None:  # noqa: ANN401 - circus decides what it hands over
+        """Keep what circus hands over; nothing happens before :meth:`handle_init`."""
+        super().__init__(*arguments, **config)
+        self._id: bytes = OURS.encode() + uuid.uuid4().hex.encode()
+        self._watcher = config.get("watcher", PLUGIN)
+        self._clock = Clock()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="look")
+        self._driver: Driver | None = None
+        self._api: ApiServer | None = None
+        self._api_trouble: str | None = None
+        self._parent = os.getppid()
+        self._ending: str | None = None
+
+    # --- circus's side ---------------------------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        """Connect to circusd, and begin as soon as the loop runs."""
+        super().initialize()
+        self._aio: asyncio.AbstractEventLoop = self.loop.asyncio_loop
+        self._stream = ZMQStream(self.client, self.loop)
+        self._control = Control(self._stream.send, self._runs)
+        self._stream.on_recv(lambda frames: self._control.receive(frames[-1]))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._aio.add_signal_handler(number, self._end, f"circusd sent {signal.Signals(number).name}")
+        self._aio.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP: nothing is bounced for that")
+        self._watch_parent()
+        self._alive()
+        self.loop.add_callback(self._main)
+
+    def handle_recv(self, data: Sequence[bytes]) -> None:
+        """Take an event of circusd's: a hint that makes things faster, never the truth."""
+        if self._driver is None:
+            return
+        name, event, message = self.split_data(data)
+        said: Mapping[str, Any] = self.load_message(message)
+        if event == "command":
+            if self._driver.hear([said]):
+                self._driver.start(self._configure(self._driver), "looking at changed watchers")
+        elif event == "reap":
+            self._driver.reaped(int(said["process_pid"]), int(said["exit_code"] or 0))
+        elif event == "spawn":
+            self._driver.hinted(name, int(said["process_pid"]))
+
+    # --- our side --------------------------------------------------------------------------------------------------
+
+    async def _main(self) -> None:
+        try:
+            await self._begin()
+        except (AuroraError, OSError, ValueError):
+            log.exception("cannot begin; circusd starts me again")
+            self._leave(1)
+            return
+        assert self._driver is not None  # noqa: S101 - _begin has made it
+        while self._ending is None:
+            await self._driver.run(self._round(self._driver), "look at circusd")
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _begin(self) -> None:
+        options = await self._control.options(self._watcher)
+        common = settings.loads(settings.Fleet, options["fleet"])
+        systems, pids, faults = await self._systems()
+        journal = Journal(Path(common.log_dir) / "events.jsonl", common.name, common.journal)
+        journal.start()
+        state = StateFile(Path(common.run_dir) / "state.json")
+        now = self._clock.monotonic()
+        spread = random.SystemRandom()
+        fleet = Fleet(systems, now, heartbeat=common.journal.heartbeat, spread=lambda: spread.uniform(-1.0, 1.0))
+        driver = Driver(
+            fleet,
+            clock=self._clock,
+            control=self._control,
+            journal=journal,
+            state=state,
+            threads=self._threads,
+            common=common,
+        )
+        saved = state.load()
+        if state.fault is not None:
+            log.error("%s", state.fault)
+        memories = driver.recall(saved)
+        driver.record("controller_started", None, {"pid": os.getpid(), "circusd": self._parent})
+        absent = sorted(set(common.systems) - {each.key for each in systems})
+        driver.record(
+            "config_loaded", None, {"systems": [each.key for each in systems], "missing": absent, "faults": faults}
+        )
+        adopted = driver.adopt(memories, pids)
+        if adopted:
+            log.info("taken over: %s", ", ".join(adopted))
+        self._driver = driver
+        await self._catch_up(driver)
+        self._serve(driver)
+        driver.begin()
+
+    async def _systems(self) -> tuple[list[settings.System], dict[str, list[int]], list[str]]:
+        """Read every system's settings from circusd, with the processes it holds; what cannot be read is said."""
+        systems, pids, faults = [], {}, []
+        statuses = await self._control.statuses()
+        for name in await self._control.watchers():
+            if name == self._watcher:
+                continue
+            options = await self._control.options(name)
+            if "aurora" not in options:
+                continue  # circusctl add: it is not managed by us
+            try:
+                systems.append((-int(options["priority"]), settings.loads(settings.System, options["aurora"])))
+            except ValueError as error:
+                faults.append(f"{name}: {error}")
+                log.error("watcher %s: its aurora option is not understood: %s", name, error)
+                continue
+            if statuses.get(name) != "stopped":
+                pids[name] = await self._control.pids(name)
+        systems.sort(key=lambda each: each[0])  # of one priority: as they were rendered, which is circusd's order
+        return [each for _, each in systems], pids, faults
+
+    async def _configure(self, driver: Driver) -> None:
+        """Take changed, new and removed watchers up, once circusd is done with its ``reloadconfig``."""
+        systems, _, faults = await self._systems()
+        driver.configure(systems, faults)
+
+    async def _round(self, driver: Driver) -> None:
+        """Look at the truth once, and do what has to be done once a second."""
+        try:
+            await self._catch_up(driver)
+            if await driver.look():
+                await self._configure(driver)
+            driver.trouble = None
+        except CircusError as error:
+            if driver.trouble is None:
+                log.error("%s", error)
+            driver.trouble = str(error)
+        await driver.rotate()
+        if self._api is None:
+            self._serve(driver)
+
+    async def _catch_up(self, driver: Driver) -> None:
+        with contextlib.suppress(CircusError):  # a circusd whose hooks could not be installed has no such list
+            if await self._control.get(self._watcher, "aurora_heard") == driver.heard:
+                return
+            if driver.hear(await self._control.get(self._watcher, "aurora_commands") or []):
+                await self._configure(driver)
+
+    def _serve(self, driver: Driver) -> None:
+        """Open the API; a taken port costs the API and nothing else, and is tried again each second."""
+        api = driver.common.api
+        try:
+            tokens = Tokens(full=_token(api.token_file), read=_token(api.read_token_file))
+            app = Api(Backend(driver, self._aio), host=api.host, tokens=tokens)
+            server = ApiServer(app, api.host, api.port)
+            server.start()
+        except (AuroraError, OSError) as error:
+            if self._api_trouble != str(error):
+                self._api_trouble = str(error)
+                holder = ports.holder(api.port)
+                who = {"pid": holder and holder.pid, "command": holder and holder.command}
+                log.error("the API cannot be opened, the fleet is supervised all the same: %s", error)
+                driver.record("port_conflict", None, {"port": api.port, **who, "error": str(error)})
+            return
+        self._api, self._api_trouble = server, None
+
+    # --- ends ------------------------------------------------------------------------------------------------------
+
+    def _end(self, why: str) -> None:
+        """Come to an orderly end."""
+        if self._ending is None:
+            self._ending = why
+            self._aio.create_task(self._finish(why))
+
+    async def _finish(self, why: str) -> None:
+        driver = self._driver
+        if driver is not None:
+            if driver.draining:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(driver.stopped.wait(), STOP_PATIENCE)
+            driver.record("controller_stopped", None, {"pid": os.getpid(), "why": why, "orderly": driver.orderly})
+            driver.close()
+        if self._api is not None:
+            self._api.stop(1.0)
+        if driver is not None:
+            driver.journal.close(WRITE_PATIENCE)
+        self._leave(0)
+
+    def _leave(self, code: int) -> None:
+        """End this process at once: circus's own way out waits for threads that may hang."""
+        logging.shutdown()
+        os._exit(code)
+
+    def _watch_parent(self) -> None:
+        parent = processes.identify(self._parent)
+        descriptor = None if parent is None else processes.watch(parent)
+        if descriptor is not None:
+            self._aio.add_reader(descriptor, self._orphaned, descriptor)
+
+    def _orphaned(self, descriptor: int) -> None:
+        """Circusd is gone: say so and go; the systems stay up until the next one replaces them in turn."""
+        self._aio.remove_reader(descriptor)
+        self._end("circusd is gone")
+
+    def _alive(self) -> None:
+        """Push the moment further away at which the C-level watchdog dumps all stacks and ends this process."""
+        faulthandler.dump_traceback_later(HANG, exit=True)
+        if os.getppid() != self._parent:
+            self._end("circusd is gone")
+        self._aio.call_later(LOOK_EVERY, self._alive)
+
+    @staticmethod
+    def _runs(pid: int) -> bool:
+        process = processes.identify(pid)
+        return process is not None and processes.alive(process)
+
+
+def _token(path: str | None) -> str | None:
+    return None if path is None else Path(path).read_text(encoding="utf-8").strip()

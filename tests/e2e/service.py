@@ -1,0 +1,101 @@
+"""A small HTTP service that behaves as badly as a test wants. Run as a plain script; never imported.
+
+    python service.py FOLDER
+
+FOLDER/KEY.mode (KEY is AURORA_SYSTEM) holds words that say how it behaves from its start on: ``crash`` (a traceback,
+exit 1), ``crash=N`` (the first N starts of this test), ``stubborn`` (ignores SIGTERM), ``child`` (a grandchild that
+ignores SIGTERM), ``flood`` (writes to its output as fast as it can), ``slow=S`` (starts to listen after S seconds).
+Each start adds a line to FOLDER/KEY.starts: its pid, and its grandchild's.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+KEY = os.environ["AURORA_SYSTEM"]
+FOLDER = Path(sys.argv[1])
+ANSWER = {"status": "healthy"}
+HANG = threading.Event()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers /health, and takes orders: /hang, /fail."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        if self.path == "/hang":
+            HANG.set()
+        elif self.path == "/fail":
+            ANSWER["status"] = "failed"
+        elif HANG.is_set():
+            threading.Event().wait()
+        body = json.dumps({**ANSWER, "pid": os.getpid(), "tasks_processed": 7}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    """Looks up no name of its own."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind without asking the resolver who we are."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+
+def grandchild() -> int:
+    """Start one that ignores SIGTERM and lives until it is killed."""
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            signal.pause()
+    return pid
+
+
+def flood() -> None:
+    """Write as fast as it goes."""
+    line = b"x" * 1023 + b"\n"
+    while True:
+        os.write(1, line * 256)
+
+
+def main() -> None:
+    """Behave as told."""
+    mode_file = FOLDER / f"{KEY}.mode"
+    words = mode_file.read_text(encoding="utf-8").split() if mode_file.exists() else []
+    mode = dict(word.partition("=")[::2] for word in words)
+    child = grandchild() if "child" in mode else 0
+    starts = FOLDER / f"{KEY}.starts"
+    with starts.open("a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()} {child}\n")
+    number = len(starts.read_text(encoding="utf-8").splitlines())
+    if "crash" in mode and (not mode["crash"] or number <= int(mode["crash"])):
+        message = f"no flux in {KEY}"
+        raise RuntimeError(message)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in mode else lambda *_: os._exit(0))
+    if "slow" in mode:
+        threading.Event().wait(float(mode["slow"]))
+    if "flood" in mode:
+        threading.Thread(target=flood, daemon=True).start()
+    print(f"{KEY}: ready", flush=True)  # noqa: T201 - its log is what is tested
+    Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

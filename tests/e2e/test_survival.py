@@ -1,0 +1,154 @@
+"""The watcher dies, the watcher's watcher dies, and what is stopped is stopped: on real processes."""
+
+import os
+import signal
+
+import pytest
+
+from aurora_circus import ports
+from tests.e2e.conftest import Make
+from tests.e2e.harness import Fleet, seqs_are_whole
+
+CHAIN = {"brain": {"critical": True}, "router": {"depends_on": ["brain"]}, "left": {"depends_on": ["router"]}}
+
+
+def everything_is_gone(running: Fleet) -> None:
+    """Check that no process of any group is left, and that every port is free."""
+    assert running.leftovers() == []
+    assert not any(ports.listening(port) for port in (*running.ports.values(), running.api_port))
+
+
+def the_order_of_the_end(running: Fleet) -> list[str]:
+    """Return who exited, in the journal's order."""
+    return [each["server"] for each in running.events("server_exited")]
+
+
+def test_a_killed_plugin_disturbs_nothing_and_takes_up_where_it_was(fleet: Make) -> None:
+    """Nobody is restarted; the next plugin watches on, and the numbers go on."""
+    running = fleet(CHAIN).start()
+    before, plugin = running.pids(), running.plugin()
+    os.kill(plugin, signal.SIGKILL)
+    running.event("controller_started", nth=2)
+    running.all_healthy()
+    assert running.pids() == before
+    os.kill(before["left"], signal.SIGKILL)
+    running.new_process("left", before["left"])
+    seqs_are_whole(running.journal())
+    assert len(running.events("server_started")) == len(CHAIN)
+
+
+def test_a_backoff_goes_on_after_the_plugin_died_in_the_middle_of_it(fleet: Make) -> None:
+    """The attempts are neither forgotten nor counted twice: as many starts as the policy says."""
+    made = fleet({"web": {}, "other": {}}, restart={"backoff_base": 2.0, "backoff_cap": 2.0})
+    made.mode("web", "crash")
+    made.render()
+    made.launch()
+    made.event("restart_scheduled", "web", attempt=2)
+    os.kill(made.plugin(), signal.SIGKILL)
+    made.event("controller_started", nth=2)
+    failed = made.event("server_failed", "web")
+    assert failed["details"]["attempts"] == 3
+    assert len(made.started("web")) == 4
+
+
+def test_what_was_given_up_and_what_was_stopped_stays_so(fleet: Make) -> None:
+    """Failed stays failed and stopped stays stopped when the plugin, or circusd and the plugin, are killed."""
+    made = fleet({"broken": {}, "unwanted": {}, "web": {}}, restart={"max_retries": 1})
+    made.mode("broken", "crash")
+    made.render()
+    made.launch()
+    made.states(broken="failed", unwanted="healthy", web="healthy")
+    assert made.post("/api/autonomous/stop/unwanted?wait=20").status_code == 200
+    os.kill(made.plugin(), signal.SIGKILL)
+    made.event("controller_started", nth=2)
+    made.states(broken="failed", unwanted="stopped", web="healthy")
+    kill_circusd(made)
+    made.launch()
+    made.event("controller_started", nth=3)
+    made.states(broken="failed", unwanted="stopped", web="healthy")
+    assert (len(made.started("broken")), len(made.started("unwanted"))) == (2, 1)
+
+
+def kill_circusd(running: Fleet) -> None:
+    """End circusd hard, and wait until the plugin has seen it and gone."""
+    assert running.circusd is not None
+    plugin = running.plugin()
+    running.circusd.kill()
+    running.circusd.wait()
+    running.launch_waits_for(plugin)
+
+
+def test_after_circusd_was_killed_each_system_is_replaced_once_in_its_turn(fleet: Make) -> None:
+    """The systems serve on; the next circusd makes no duplicate, no futile start and no fight for a port."""
+    running = fleet(CHAIN).start()
+    before = running.pids()
+    kill_circusd(running)
+    assert [running.alive(pid) for pid in before.values()] == [True, True, True]
+    assert "circusd is gone" in running.events("controller_stopped")[-1]["details"]["why"]
+    running.launch()
+    running.event("controller_started", nth=2)
+    running.until("three new processes", lambda: all(len(running.started(key)) == 2 for key in CHAIN))
+    running.all_healthy()
+    assert not set(running.pids().values()) & set(before.values())
+    assert [running.alive(pid) for pid in before.values()] == [False, False, False]
+    assert [len(running.started(key)) for key in CHAIN] == [2, 2, 2]
+    assert not running.events("port_conflict")
+    assert the_order_of_the_end(running) == list(CHAIN)
+    seqs_are_whole(running.journal())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signalled_circusd_takes_everything_down_in_reverse_order(fleet: Make, number: signal.Signals) -> None:
+    """SIGTERM and Ctrl-C: leaf first, nothing left of any group, the ports free, the journal closed in good order."""
+    made = fleet(CHAIN)
+    made.mode("left", "child stubborn")
+    made.mode("brain", "child")
+    running = made.start()
+    assert running.circusd is not None
+    os.kill(running.circusd.pid, number)
+    assert running.ended() == 0
+    assert the_order_of_the_end(running) == ["left", "router", "brain"]
+    assert [each["server"] for each in running.events("server_stopped")] == ["left", "router", "brain"]
+    assert running.journal()[-1]["event"] == "controller_stopped"
+    assert running.journal()[-1]["details"]["orderly"] is True
+    assert not running.events("restart_scheduled")
+    seqs_are_whole(running.journal())
+    everything_is_gone(running)
+
+
+def test_an_orderly_end_clears_the_wishes(fleet: Make) -> None:
+    """What an operator had stopped is up again after circusctl quit and a new start."""
+    running = fleet(CHAIN).start()
+    running.post("/api/autonomous/stop/left?wait=20")
+    running.circusctl("quit", "--waiting")
+    assert running.ended() == 0
+    everything_is_gone(running)
+    running.launch()
+    running.all_healthy()
+
+
+def test_a_sigterm_while_the_fleet_starts_is_not_lost(fleet: Make) -> None:
+    """However busy circusd is: it ends, and nothing is left."""
+    made = fleet({**CHAIN, **{f"more{n}": {} for n in range(5)}})
+    made.render()
+    made.launch()
+    made.event("server_starting")
+    assert made.circusd is not None
+    os.kill(made.circusd.pid, signal.SIGTERM)
+    assert made.ended() == 0
+    everything_is_gone(made)
+
+
+def test_a_closed_terminal_bounces_nothing(fleet: Make) -> None:
+    """SIGHUP: every process is the one it was, the plugin too, and what was stopped is not started."""
+    running = fleet(CHAIN).start()
+    running.post("/api/autonomous/stop/left?wait=20")
+    before, plugin = running.pids(), running.plugin()
+    assert running.circusd is not None
+    os.kill(running.circusd.pid, signal.SIGHUP)
+    running.until("circusd's reload", lambda: "aurora reloaded" in (running.folder / "circusd.out").read_text())
+    running.circusctl("status")
+    assert running.pids() == before
+    assert running.plugin() == plugin
+    assert [len(running.started(key)) for key in CHAIN] == [1, 1, 1]
+    running.states(brain="healthy", router="healthy", left="stopped")

@@ -1,0 +1,52 @@
+"""Who listens on a port: seen on sockets of our own."""
+
+import os
+import socket
+
+from aurora_circus import ports
+
+
+def listener(host: str = "127.0.0.1") -> socket.socket:
+    """Return a listening socket."""
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    found.bind((host, 0))
+    found.listen()
+    return found
+
+
+def test_a_listener_belongs_to_who_has_it_open() -> None:
+    """Ours is ours, and not that of process 1."""
+    with listener() as ours:
+        port = ours.getsockname()[1]
+        assert ports.listening(port)
+        assert ports.belongs(port, [1, os.getpid()]) is True
+        assert ports.belongs(port, []) is False
+
+
+def test_the_holder_is_named_with_pid_and_command() -> None:
+    """Also one on all addresses, and one on IPv6's that takes IPv4 as well."""
+    for host in ("127.0.0.1", "0.0.0.0", "::"):
+        with listener(host) as ours:
+            found = ports.holder(ours.getsockname()[1])
+            assert found is not None
+            assert found.pid == os.getpid()
+            assert "python" in str(found.command)
+            assert str(found).startswith(f"pid {os.getpid()} (")
+
+
+def test_nobody_holds_a_free_port() -> None:
+    """And a bound socket that does not listen is nobody."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        assert not ports.listening(port)
+        assert ports.holder(port) is None
+        assert ports.belongs(port, [os.getpid()]) is None
+
+
+def test_the_next_free_port_is_neither_taken_nor_promised() -> None:
+    """From the low end; None when there is none."""
+    with listener() as ours:
+        port = ours.getsockname()[1]
+        assert ports.free_port(port, port, []) is None
+        assert ports.free_port(port, port + 50, [port + 1]) not in {port, port + 1}
