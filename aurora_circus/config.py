@@ -218,7 +218,7 @@ class _Reading:
                 return text
             text = str(self._around.home / rest)
         path = str(self._around.base / text)
-        if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", path) and not self._faults.about(where):
+        if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", path):
             self._faults.add(where, path, "a path in UTF-8, without line breaks and the like")
         return path
 

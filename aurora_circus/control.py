@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aurora_circus.errors import CircusBusyError, CircusError
+from aurora_circus.errors import CircusBusyError, CircusError, CircusRefusedError
 
 ANSWER_TIMEOUT = 5.0
 """Seconds within which circusd answers what takes no lock; its loop is blocked for less, or it is stuck."""
@@ -25,6 +25,8 @@ BUSY_PATIENCE = 60.0
 """Seconds for which a command that meets the lock is asked again."""
 BUSY_PAUSE = 0.02
 """Seconds between two such questions: circusd tells nobody when the lock is free."""
+TURN_PAUSE = 0.25
+"""Seconds in which our commands have usually all had their turn; who waits longer says that he waits."""
 _COMMAND_ERROR = 5
 """circus.commands.errors.COMMAND_ERROR: refused; here always "arbiter is already running …"."""
 
@@ -110,13 +112,24 @@ class Control:
         Raises:
             CircusError: as for :meth:`spawn`.
         """
-        async with self._turn:
-            await self._insist("set", {"name": name, "options": {"env": dict(values)}}, lambda: None)
+        await self._in_turn("set", {"name": name, "options": {"env": dict(values)}}, lambda: None)
 
     async def _exclusive(self, command: str, name: str, busy: Callable[[], None]) -> Mapping[str, Any]:
-        async with self._turn:
-            properties = {"name": name, "match": "simple", "waiting": True}
-            return (await self._insist(command, properties, busy)).get("info") or {}
+        properties = {"name": name, "match": "simple", "waiting": True}
+        return (await self._in_turn(command, properties, busy)).get("info") or {}
+
+    async def _in_turn(self, command: str, properties: dict[str, Any], busy: Callable[[], None]) -> dict[str, Any]:
+        """Wait for our other commands, which may be waiting for somebody else's: that is being in the way as well."""
+        acquired = False
+        while not acquired:
+            try:
+                acquired = await asyncio.wait_for(self._turn.acquire(), TURN_PAUSE)
+            except TimeoutError:
+                busy()
+        try:
+            return await self._insist(command, properties, busy)
+        finally:
+            self._turn.release()
 
     async def _insist(self, command: str, properties: dict[str, Any], busy: Callable[[], None]) -> dict[str, Any]:
         """Ask until the lock is free, for :data:`BUSY_PATIENCE` at most."""
@@ -143,7 +156,7 @@ class Control:
         answer = await self._ask(command, properties, ANSWER_TIMEOUT)
         if answer.get("status") != "ok":
             message = f"circusd: {command} {properties}: {answer.get('reason')}"
-            raise CircusError(message)
+            raise CircusRefusedError(message)
         return answer
 
     async def _ask(self, command: str, properties: Mapping[str, Any], timeout: float) -> dict[str, Any]:  # noqa: ASYNC109

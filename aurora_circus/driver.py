@@ -328,7 +328,7 @@ class Driver:
             finally:
                 self._loop.remove_reader(descriptor)
                 os.close(descriptor)
-        self.tell(facts.Gone(self.clock.monotonic(), key))
+        self.tell(facts.Gone(self.clock.monotonic(), key, process))
 
     def _signal(self, key: str, process: Process, number: int) -> None:
         try:
@@ -341,8 +341,10 @@ class Driver:
         """Have circusd take note of the stop; say who else is on the port, where somebody is."""
         if self._draining:
             return
-        with contextlib.suppress(CircusBusyError):  # circusd sees for itself within its check_delay
+        try:
             await self._control.release(key)
+        except CircusError as error:
+            log.warning("%s is stopped, which circusd will see for itself: %s", key, error)
         life = self.fleet.lives.get(key)
         if life is None or life.state is not State.STOPPED:
             return

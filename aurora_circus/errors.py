@@ -25,6 +25,10 @@ class CircusError(AuroraError):
     """circusd refused a command, answered nonsense, or did not answer within its deadline."""
 
 
+class CircusRefusedError(CircusError):
+    """circusd answered, and the answer was no."""
+
+
 class CircusBusyError(CircusError):
     """circusd went on saying "already running …" (errno 5) for as long as we were ready to ask again."""
 

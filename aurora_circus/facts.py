@@ -157,7 +157,9 @@ class Exited(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Gone(Fact):
-    """Nothing is left of its process group."""
+    """Nothing is left of the process group that ``process`` led."""
+
+    process: Process
 
 
 @dataclass(frozen=True, slots=True)

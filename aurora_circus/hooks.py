@@ -135,6 +135,10 @@ def _listen(arbiter: Any, client: bytes | None, message: bytes) -> None:
         name, properties = str(said["command"]).lower(), dict(said.get("properties") or {})
     except (ValueError, KeyError, TypeError):
         return  # circus answers that
+    if name == "get":
+        for watcher in arbiter.watchers:
+            if "aurora_commands" in watcher.optnames:
+                _show(watcher)  # what the plugin asks for is to be true now
     if name not in TAKES_LOCK and name not in {"kill", "signal"}:
         return
     refused = name in TAKES_LOCK and (arbiter._restarting or arbiter._exclusive_running_command is not None)
@@ -164,9 +168,10 @@ def _remember(arbiter: Any, entry: dict[str, Any]) -> None:
 def _show(watcher: Any) -> None:
     """Put the remembered commands, and the number of the last one, where circus's ``get`` finds them."""
     if "aurora_heard" not in watcher.optnames:
-        watcher.optnames += ("aurora_heard",)
+        watcher.optnames += ("aurora_heard", "aurora_busy")
     watcher.aurora_commands = list(_commands)
     watcher.aurora_heard = _sequence
+    watcher.aurora_busy = watcher.arbiter._exclusive_running_command
 
 
 def _names_plugin_and_more(arbiter: Any, properties: dict[str, Any]) -> bool:

@@ -125,7 +125,7 @@ class Lifecycle:
                 return self._spawn_failed(fact.at, fact.reason, busy=fact.busy)
             case Exited() if fact.process == self.process:
                 return self._exited(fact.at, fact.how, fact.holder)
-            case Gone():
+            case Gone() if fact.process == self.process:
                 return self._gone(fact.at)
             case Probed() if fact.process == self.process:
                 return self._probed(fact.at, fact.outcome)

@@ -4,6 +4,7 @@ It knows nothing of what a value means: what does not come back as it went in is
 """
 
 import configparser
+import itertools
 import locale
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from aurora_circus.tables import Faults, Where, shown
+
+_CONTEXT = 20
+"""Characters that a fault shows before the place at which two values differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,7 @@ def compare(text: str, sections: Sequence[Section], environment: Mapping[str, st
             parser, _ = read_config(str(path))
             watchers = {each["name"]: each for each in get_config(str(path))["watchers"]}
         except (OSError, ValueError, configparser.Error) as error:
-            faults.say(("fleet",), f"values that circus cannot read back ({error})", "values that it can")
+            faults.say(("fleet",), f"values that circus cannot read back ({error})", "those that it can, in UTF-8")
             return
     if parser.sections() != [each.name for each in sections]:
         faults.say((), f"values that circus takes for sections {parser.sections()}", "values that it can read back")
@@ -61,9 +65,11 @@ def _compare_options(section: Section, read: Mapping[str, str], faults: Faults) 
     for name in {**section.options, **read}:
         wrote, got = section.options.get(name), read.get(name)
         if wrote is None or got != _as_read(wrote):
-            where = section.origin.get(name, section.origin[""])
+            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(wrote or "", got or "", strict=False))
+            start = max(0, sum(1 for _ in same) - _CONTEXT)
+            wrote, got = (each and f"{'…' * (start > 0)}{each[start:]}" for each in (wrote, got))
             expected = f"a value that circus can hold, not one it reads back as {shown(got)}"
-            faults.add(where, wrote, expected)
+            faults.add(section.origin.get(name, section.origin[""]), wrote, expected)
 
 
 def _as_read(text: str) -> str:

@@ -32,6 +32,8 @@ SHELL = 'true 2>/dev/null >>"$0" || exec "$@" >/dev/null 2>&1; exec "$@" >>"$0" 
 _PORT_AT_SPAWN = "$(circus.env.aurora_port)"
 """circus puts the variable's value there when it spawns the process; the hook has set it by then."""
 _PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+")
+_FIRST = 1000
+"""The priority of what depends on nothing; the plugin's is above it, a dependent's below that of all it needs."""
 _STEP = 10
 """Between the priorities of two systems, so that a watcher of somebody's own fits in."""
 _ALWAYS: Mapping[str, str] = {"singleton": "True", "numprocesses": "1", "copy_env": "True", "max_age": "0"}
@@ -44,10 +46,12 @@ def render(config: Config, *, python: str) -> str:
         ConfigError: circus would read something else than what the person wrote.
     """
     faults = Faults(config.source)
-    first = len(config.systems) * _STEP
-    sections = [_circus(config.fleet), _plugin(config.fleet, python, priority=first + _STEP)]
-    for number, system in enumerate(config.systems):
-        sections.append(_system(system, config.commands[system.key], priority=first - number * _STEP))
+    sections = [_circus(config.fleet), _plugin(config.fleet, python)]
+    levels: dict[str, int] = {}
+    for system in config.systems:
+        levels[system.key] = 1 + max((levels[each] for each in system.depends_on), default=-1)
+        priority = _FIRST - _STEP * levels[system.key]
+        sections.append(_system(system, config.commands[system.key], priority))
     for section in sections:
         for name, value in section.options.items():
             if "\r" in value or not _encodable(value):  # they would take other values along with them
@@ -115,7 +119,7 @@ def _circus(fleet: Fleet) -> Section:
     return Section(name="circus", comment=comment, options=options, origin={"": ("fleet", "run_dir")})
 
 
-def _plugin(fleet: Fleet, python: str, priority: int) -> Section:
+def _plugin(fleet: Fleet, python: str) -> Section:
     endpoint, pubsub = endpoints(fleet)
     runner = "from circus import plugins; plugins.main()"
     where = (
@@ -139,7 +143,7 @@ def _plugin(fleet: Fleet, python: str, priority: int) -> Section:
         "stop_children": "False",
         "send_hup": "True",
         "graceful_timeout": "10",
-        "priority": str(priority),
+        "priority": str(_FIRST + _STEP),
         "max_retry": "-1",
         **_hooks("before_start", "before_stop"),
         "fleet": settings.dumps(fleet),

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from circus.plugins import CircusPlugin
 from zmq.eventloop.zmqstream import ZMQStream
@@ -26,12 +27,12 @@ from aurora_circus.access import Tokens
 from aurora_circus.api import Api
 from aurora_circus.backend import Backend
 from aurora_circus.clock import Clock
-from aurora_circus.control import Control
+from aurora_circus.control import BUSY_PAUSE, Control
 from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
-from aurora_circus.errors import AuroraError, CircusError
+from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
-from aurora_circus.server import ApiServer
+from aurora_circus.server import ApiServer, PortTakenError
 from aurora_circus.statefile import StateFile
 
 HANG = 10.0
@@ -49,7 +50,11 @@ log = logging.getLogger(__name__)
 
 
 class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
-    """Watches one fleet. Its configuration names the watcher that holds the fleet's settings (``watcher:aurora``)."""
+    """Watches one fleet. Its configuration names the watcher that holds the fleet's settings (``watcher:aurora``).
+
+    In a stock ``[plugin:NAME]`` section that is the section itself. circus hands its options on by an unquoted command
+    line: there the JSON of ``fleet`` is percent-encoded.
+    """
 
     name = "aurora"
 
@@ -57,7 +62,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         """Keep what circus hands over; nothing happens before :meth:`handle_init`."""
         super().__init__(*arguments, **config)
         self._id: bytes = OURS.encode() + uuid.uuid4().hex.encode()
-        self._watcher = config.get("watcher", PLUGIN)
+        self._watcher = config.get("watcher") or config.get("name") or PLUGIN
         self._clock = Clock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="look")
         self._driver: Driver | None = None
@@ -112,8 +117,9 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     async def _begin(self) -> None:
         options = await self._control.options(self._watcher)
-        common = settings.loads(settings.Fleet, options["fleet"])
-        systems, pids, faults = await self._systems()
+        text = options["fleet"]
+        common = settings.loads(settings.Fleet, text if text.startswith("{") else unquote(text))
+        systems, pids, faults = await self._systems(common)
         journal = Journal(Path(common.log_dir) / "events.jsonl", common.name, common.journal)
         journal.start()
         state = StateFile(Path(common.run_dir) / "state.json")
@@ -146,9 +152,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._serve(driver)
         driver.begin()
 
-    async def _systems(self) -> tuple[list[settings.System], dict[str, list[int]], list[str]]:
+    async def _systems(self, common: settings.Fleet) -> tuple[list[settings.System], dict[str, list[int]], list[str]]:
         """Read every system's settings from circusd, with the processes it holds; what cannot be read is said."""
         systems, pids, faults = [], {}, []
+        order = {key: number for number, key in enumerate(common.systems)}
         statuses = await self._control.statuses()
         for name in await self._control.watchers():
             if name == self._watcher:
@@ -157,19 +164,23 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             if "aurora" not in options:
                 continue  # circusctl add: it is not managed by us
             try:
-                systems.append((-int(options["priority"]), settings.loads(settings.System, options["aurora"])))
+                system = settings.loads(settings.System, options["aurora"])
+                place = (-int(options["priority"]), order.get(name, len(order)))
+                systems.append((place, system))
             except ValueError as error:
                 faults.append(f"{name}: {error}")
                 log.error("watcher %s: its aurora option is not understood: %s", name, error)
                 continue
             if statuses.get(name) != "stopped":
                 pids[name] = await self._control.pids(name)
-        systems.sort(key=lambda each: each[0])  # of one priority: as they were rendered, which is circusd's order
+        systems.sort(key=lambda each: each[0])
         return [each for _, each in systems], pids, faults
 
     async def _configure(self, driver: Driver) -> None:
         """Take changed, new and removed watchers up, once circusd is done with its ``reloadconfig``."""
-        systems, _, faults = await self._systems()
+        while await self._told("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when it is done
+            await asyncio.sleep(BUSY_PAUSE)
+        systems, _, faults = await self._systems(driver.common)
         driver.configure(systems, faults)
 
     async def _round(self, driver: Driver) -> None:
@@ -188,11 +199,17 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             self._serve(driver)
 
     async def _catch_up(self, driver: Driver) -> None:
-        with contextlib.suppress(CircusError):  # a circusd whose hooks could not be installed has no such list
-            if await self._control.get(self._watcher, "aurora_heard") == driver.heard:
-                return
-            if driver.hear(await self._control.get(self._watcher, "aurora_commands") or []):
-                await self._configure(driver)
+        if await self._told("aurora_heard") not in {None, driver.heard} and driver.hear(
+            await self._told("aurora_commands") or []
+        ):
+            await self._configure(driver)
+
+    async def _told(self, key: str) -> Any:  # noqa: ANN401 - what hooks have put there
+        """Return what our hooks in circusd say; None where they have nothing to say."""
+        try:
+            return await self._control.get(self._watcher, key)
+        except CircusRefusedError:
+            return None
 
     def _serve(self, driver: Driver) -> None:
         """Open the API; a taken port costs the API and nothing else, and is tried again each second."""
@@ -205,10 +222,13 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         except (AuroraError, OSError) as error:
             if self._api_trouble != str(error):
                 self._api_trouble = str(error)
-                holder = ports.holder(api.port)
-                who = {"pid": holder and holder.pid, "command": holder and holder.command}
                 log.error("the API cannot be opened, the fleet is supervised all the same: %s", error)
-                driver.record("port_conflict", None, {"port": api.port, **who, "error": str(error)})
+                if isinstance(error, PortTakenError):
+                    holder = ports.holder(api.port)
+                    who = {"pid": holder and holder.pid, "command": holder and holder.command}
+                    driver.record("port_conflict", None, {"port": api.port, **who, "error": str(error)})
+                else:
+                    driver.record("controller_error", None, {"step": "opening the API", "error": str(error)})
             return
         self._api, self._api_trouble = server, None
 

@@ -173,6 +173,7 @@ def test_a_dynamic_port_is_left_open_until_the_spawn() -> None:
     )
     assert found.commands["a"].argv == ("a", f"-p{AT_SPAWN}")
     assert found.fleet.port_range == (5030, 5032)
+    assert parse("fleet.port_range = [5030, 5030]").fleet.port_range == (5030, 5030)
 
 
 def test_a_disabled_system_is_left_out_and_its_port_is_free() -> None:
@@ -373,6 +374,13 @@ WRONG = [
         (
             "system.automation_hub.circus.stdout_stream: found an option that Aurora sets itself, expected [logs]: a"
             " system writes its own log file"
+        ),
+    ),
+    (
+        "[system.automation_hub]\ncircus = { 'stderr_stream.class' = 'FileStream' }",
+        (
+            'system.automation_hub.circus."stderr_stream.class": found an option that Aurora sets itself, expected'
+            " [logs]: a system writes its own log file"
         ),
     ),
     (

@@ -159,3 +159,15 @@ def test_a_directory_that_is_gone_is_told(here: Path) -> None:
         gone.rmdir()
         with pytest.raises(MachineError, match="looking up the current directory: No such file"):
             fleetfile.load(environ=NOTHING)
+
+
+def test_nobody_needs_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that the machine knows nothing of, as containers have them, can run a fleet that does not say ``~``."""
+
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    assert fleetfile.load(environ=NOTHING).fleet.bundled
+    with pytest.raises(ConfigError, match="a path written out"):
+        fleetfile.load(project_root="~/app", environ=NOTHING)

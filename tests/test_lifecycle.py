@@ -32,7 +32,7 @@ def healthy(**changes: Any) -> Lifecycle:
 def crash(life: Lifecycle, at: float, process: Process, how: Exit | None = None) -> Answer:
     """Let its process die and its group be gone; return the answers to both."""
     answer = life.handle(facts.Exited(at, "web", process, how or Exit(code=1, last_line="boom")))
-    return [*answer, *life.handle(facts.Gone(at, "web"))]
+    return [*answer, *life.handle(facts.Gone(at, "web", process))]
 
 
 def respawn(life: Lifecycle, at: float) -> Process:
@@ -148,7 +148,7 @@ def test_the_rest_of_a_crashed_group_is_killed_before_the_restart() -> None:
     """A crash leaves nobody behind: SIGKILL at once, the restart when the group is gone."""
     life = healthy()
     assert actions(life.handle(facts.Exited(2.0, "web", FIRST, Exit(code=1)))) == [Kill("web", FIRST)]
-    assert actions(life.handle(facts.Gone(2.1, "web"))) == [Spawn("web")]
+    assert actions(life.handle(facts.Gone(2.1, "web", FIRST))) == [Spawn("web")]
 
 
 def test_recovery_says_how_long_it_was_down_from_the_first_failed_probe() -> None:
@@ -189,6 +189,16 @@ def test_a_probe_of_an_earlier_process_changes_nothing() -> None:
     respawn(life, 2.1)
     assert life.handle(facts.Probed(2.2, "web", FIRST, OK)) == []
     assert life.state is State.STARTING
+
+
+def test_the_end_of_an_earlier_group_is_not_that_of_the_present_one() -> None:
+    """A straggler of the process before last may be seen to go at any time."""
+    life = healthy()
+    life.handle(facts.Restart(2.0, "web", external=True))
+    life.handle(facts.Spawned(2.1, "web", SECOND))
+    life.handle(facts.Stop(2.2, "web"))
+    assert life.handle(facts.Gone(2.3, "web", FIRST)) == []
+    assert life.state is State.STOPPING
 
 
 def test_an_impostor_on_the_port_is_a_conflict_and_never_health() -> None:
@@ -339,7 +349,7 @@ def test_a_shutdown_by_circusd_starts_and_ends_nothing() -> None:
     answer = life.handle(facts.Exited(3.0, "web", FIRST, Exit(signal="SIGTERM")))
     assert State.STOPPING is life.state
     assert Spawn("web") not in actions(answer)
-    assert events(life.handle(facts.Gone(3.1, "web"))) == ["server_stopped"]
+    assert events(life.handle(facts.Gone(3.1, "web", FIRST))) == ["server_stopped"]
 
 
 @pytest.mark.parametrize(

@@ -130,11 +130,15 @@ def test_the_plugin_reads_the_settings_back_as_they_were() -> None:
 
 
 def test_priorities_follow_the_start_order() -> None:
-    """First is highest, the plugin is above all, and there is room between any two."""
+    """The plugin is above all, and each level of dependents below the one it needs, with room between any two.
+
+    What may come up together shares a priority: so a system more or less changes nothing of the others' watchers,
+    which circus would restart for it.
+    """
     what = fleet({})
     found = read(render.render(what, python=PYTHON))
     priorities = [found[key]["priority"] for key in ("aurora", *what.fleet.systems)]
-    assert priorities == [60, 50, 40, 30, 20, 10]
+    assert priorities == [1010, 1000, 990, 980, 980, 980]
 
 
 def test_a_system_runs_its_own_command_in_its_own_place() -> None:
@@ -168,7 +172,8 @@ def test_a_variable_that_would_fill_in_the_port_too_soon_is_refused(monkeypatch:
     data = one(command="web {port}", port_policy="dynamic")
     data["fleet"]["port_range"] = [5030, 5040]
     (fault,) = told(data)
-    assert fault.startswith("fleet.toml: system.web.command: found ")
+    assert re.match(r"fleet\.toml: system\.web\.command: found \"….*\$\(circus\.env\.aurora_port\)\", expected", fault)
+    assert fault.endswith('web 4711"')
 
 
 def test_every_option_of_ours_is_always_there() -> None:
@@ -239,7 +244,7 @@ def test_two_hundred_systems_are_rendered() -> None:
         },
     }
     found = read(render.render(fleet(data), python=PYTHON))
-    assert [found[name]["priority"] for name in ("aurora", *names)] == list(range(2010, 0, -10))
+    assert [found[name]["priority"] for name in ("aurora", *names)] == list(range(1010, -1000, -10))
 
 
 # --- what circus would read otherwise ---------------------------------------------------------------------------------
@@ -606,3 +611,36 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
         render.make_directories(
             dataclasses.replace(what, fleet=dataclasses.replace(what.fleet, run_dir=f"{tmp_path}/file/x/y"))
         )
+
+
+def test_a_log_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner could put a link in a log's place; root, who could do that anyway, is trusted."""
+    what = located(tmp_path)
+    for owner, refused in ((54321, True), (0, False), (os.geteuid(), False)):
+        found = SimpleNamespace(st_mode=stat.S_IFDIR | 0o755, st_uid=owner)
+        with monkeypatch.context() as patch:
+            patch.setattr(rundir, "_private", lambda *_: None)
+            patch.setattr(rundir, "_look", lambda _, found=found: found)
+            if refused:
+                with pytest.raises(ConfigError, match=r"fleet\.log_dir: found .*, which belongs to user 54321"):
+                    render.make_directories(what)
+            else:
+                render.make_directories(what)
+
+
+def test_a_log_is_handed_to_its_systems_user_and_group(tmp_path: Path) -> None:
+    """The file is made for the user that will write it; one that does not exist is told."""
+    log = tmp_path / "web.log"
+    rundir._hand_over(str(log), {"uid": str(os.getuid()), "gid": str(os.getgid())})
+    assert (log.stat().st_uid, log.stat().st_gid) == (os.getuid(), os.getgid())
+    with pytest.raises(MachineError, match=r"handing the log .* over to its system: .*nobody-of-this-name"):
+        rundir._hand_over(str(log), {"uid": "nobody-of-this-name"})
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    """A run directory that is a dangling link can neither be made nor looked at."""
+    what = located(tmp_path)
+    (tmp_path / ".aurora").mkdir()
+    Path(what.fleet.run_dir).symlink_to("nowhere")
+    with pytest.raises(MachineError, match=r"looking at the directory .*: No such file"):
+        render.make_directories(what)

@@ -152,17 +152,23 @@ def test_what_is_cleared_is_gone(path: Path) -> None:
     assert StateFile(path).load() == {"a": 2}
 
 
-def test_a_write_that_fails_is_tried_until_it_succeeds(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The state before it stays whole meanwhile, and the error is logged once."""
+def test_a_write_that_fails_is_tried_until_it_succeeds(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error can be seen meanwhile, is logged once, and so is its end."""
     caplog.set_level(logging.INFO)
-    path.parent.parent.joinpath("run").touch()  # a file where the directory should be
-    failed = threading.Event()
+    path.parent.touch()  # a file where the directory should be
+    tries, failed = 0, threading.Event()
+    replace = StateFile._replace
 
-    def watch(_: logging.LogRecord) -> bool:
-        failed.set()
-        return True
+    def counted(self: StateFile, data: bytes) -> None:
+        nonlocal tries
+        tries += 1
+        if tries > 3:
+            failed.set()
+        replace(self, data)
 
-    caplog.handler.addFilter(watch)
+    monkeypatch.setattr(StateFile, "_replace", counted)
     file = StateFile(path, retry=0.001)
     file.save({"a": 1})
     assert failed.wait(SOON)

@@ -48,7 +48,7 @@ class World:
         """Begin with nothing running."""
         self.spawning: set[str] = set()
         self.running: dict[str, Process] = {}
-        self.dead: set[str] = set()
+        self.dead: dict[str, Process] = {}
         """Systems whose leader died and whose group is not known to be gone yet."""
         self.looks: dict[str, Process] = {}
         self.spawns: dict[str, list[float]] = {}
@@ -82,13 +82,12 @@ class World:
         """End the leader of a system."""
         process = self.running.pop(key)
         self.looks.pop(key, None)
-        self.dead.add(key)
+        self.dead[key] = process
         return facts.Exited(at, key, process, how or Exit(code=1, last_line="boom"))
 
     def gone(self, key: str, at: float) -> facts.Gone:
         """Let the rest of the group be gone."""
-        self.dead.discard(key)
-        return facts.Gone(at, key)
+        return facts.Gone(at, key, self.dead.pop(key))
 
 
 UP = {State.STARTING, State.HEALTHY}

@@ -24,11 +24,8 @@ from tests.e2e.harness import Fleet, Json, seqs_are_whole
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "foreign"
 KEYS = ("files", "httpbin", "datasette", "starlette")
-PACE = {
-    "probe": {"interval": 0.3, "timeout": 1.5, "failure_threshold": 2},
-    "stop": {"graceful_timeout": 5.0},
-}
-"""Looks often, but is as patient as a machine asks for that is busy with other things."""
+PACE = {"probe": {"interval": 0.3, "timeout": 2.0, "failure_threshold": 2}, "stop": {"graceful_timeout": 5.0}}
+"""Looks often; for the rest, what a user has who says nothing."""
 
 
 @contextlib.contextmanager
@@ -102,12 +99,11 @@ def test_the_example_is_good_as_it_stands() -> None:
 
 
 def test_they_come_up_in_dependency_order(running: Fleet) -> None:
-    """Nobody is started before what it depends on is healthy, each by a health of its own; no attempt was needed."""
+    """Nobody is started before what it depends on is healthy, each by a health of its own, and none has metrics."""
     order = [(each["event"], each["server"]) for each in running.journal()]
     assert len(dependencies(running)) == 3
     for key, other in dependencies(running):
         assert order.index(("server_started", other)) < order.index(("server_starting", key))
-    assert order.index(("server_started", "starlette")) < len(order)
     status = running.status()
     assert {key: each["port"] for key, each in status.items()} == running.ports
     assert {key: each["reported"] for key, each in status.items()} == {key: [] for key in KEYS}
@@ -119,8 +115,7 @@ def test_they_come_up_in_dependency_order(running: Fleet) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_killed_one_is_healthy_in_a_new_process(running: Fleet, key: str) -> None:
-    """kill -9 of the process that was started, workers or not: one attempt, nothing left of the old group, and nobody
-    else is touched."""
+    """kill -9 of the process that was started: its workers are gone as well, and nobody else is touched."""
     before, groups, mark = running.pids(), leaders(running), last(running)
     os.kill(before[key], signal.SIGKILL)
     pid = running.new_process(key, before[key])
@@ -131,17 +126,18 @@ def test_a_killed_one_is_healthy_in_a_new_process(running: Fleet, key: str) -> N
     assert {**running.pids(), key: before[key]} == before
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_a_frozen_one_is_noticed_and_brought_back(running: Fleet, key: str) -> None:
-    """SIGSTOP to all its processes: its port still takes connections, nothing answers, and only force ends it."""
+def test_frozen_ones_are_noticed_and_brought_back(running: Fleet) -> None:
+    """SIGSTOP to every process of all four: connects still work, nothing answers, only force ends them."""
     before, groups, mark = running.pids(), leaders(running), last(running)
-    os.killpg(before[key], signal.SIGSTOP)
-    pid = running.new_process(key, before[key])
-    assert "no answer within 1.5 s" in details(running, "server_unhealthy", key, after=mark)["reason"]
-    assert details(running, "server_exited", key, after=mark)["signal"] == "SIGKILL"
-    assert details(running, "server_recovered", key, after=mark)["pid"] == pid
-    assert processes.members(groups[key]) == []
-    assert {**running.pids(), key: before[key]} == before
+    for pid in before.values():
+        os.killpg(pid, signal.SIGSTOP)
+    for key, old in before.items():
+        pid = running.new_process(key, old)
+        assert "no answer within 2 s" in details(running, "server_unhealthy", key, after=mark)["reason"]
+        exited = details(running, "server_exited", key, after=mark)
+        assert (exited["signal"], exited["pid"]) == ("SIGKILL", old)
+        assert details(running, "server_recovered", key, after=mark)["pid"] == pid
+        assert processes.members(groups[key]) == []
 
 
 def test_its_end_is_in_reverse_order_and_leaves_nothing(tmp_path: Path) -> None:
