@@ -16,6 +16,8 @@ from aurora_circus.lifecycle import Lifecycle
 
 COMMAND_PATIENCE = 5.0
 """Seconds for the event loop to accept a command; it takes a millisecond, or the plugin hangs."""
+SAVE_PATIENCE = 0.06
+"""Seconds that an answer waits for the wish to be on the disk, so that what was accepted lasts; an answer takes 0.1."""
 LATE = 5.0
 """Seconds without a look at circusd, or beyond a probe's time, after which this controller is not healthy."""
 LINES_SHOWN = 20
@@ -107,6 +109,7 @@ class Backend:
 
         self._loop.call_soon_threadsafe(accept)
         operation, nothing = answer.result(COMMAND_PATIENCE)
+        self._driver.saved(SAVE_PATIENCE)
         return Accepted(operation, self._driver.settled[operation.ident], self._driver), nothing
 
     def operation(self, ident: str) -> Accepted | None:

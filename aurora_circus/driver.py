@@ -6,7 +6,6 @@ wrong in one step is logged and journaled, and costs no other system anything.
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import os
@@ -18,30 +17,27 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from concurrent.futures import Executor
 from typing import Any, Literal
 
-from aurora_circus import facts, logs, outside, ports, probe, processes, settings
+from aurora_circus import facts, logs, memory, outside, ports, probe, processes, settings
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
 from aurora_circus.errors import CircusBusyError, CircusError, MachineError
-from aurora_circus.facts import Exit, Fact, Outcome, Process, State
+from aurora_circus.facts import Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
 from aurora_circus.lifecycle import SPAWN_PATIENCE
+from aurora_circus.reaper import Reaper
 from aurora_circus.statefile import StateFile
 
 PLUGIN = "aurora"
 """The name of the plugin's own watcher."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at what really runs."""
-ORDER_PATIENCE = 0.1
-"""Seconds that the word of one exit waits for that of an earlier one, whose details take longer to find out."""
 STATE_PATIENCE = 2.0
 """Seconds for the state to reach the disk at the end."""
 PROBES_KEPT = 20
 OPERATIONS_KEPT = 500
 SPAWN_LIMIT = SPAWN_PATIENCE - 5.0
 """Seconds within which a spawn is answered, waiting for its turn included."""
-EXIT_PATIENCE = 0.05
-"""Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +76,8 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watched: dict[Process, int] = {}
-        self._ending: set[Process] = set()
         self._spawning: set[str] = set()
-        self._last_exit: asyncio.Event | None = None
-        self._reaped: dict[int, int] = {}
-        self._log_sizes: dict[str, int] = {}
+        self.reaper = Reaper(self, lambda: self.fleet.lives)
         self._log_faults: dict[str, str] = {}
         self._heard = 0
         self._saved: object = None
@@ -218,7 +210,7 @@ class Driver:
         try:
             if life.system.port_policy == "dynamic":
                 await self._choose_port(key)
-            self._log_sizes[key] = await self._prepare_log(life.system.log)
+            self.reaper.begins(key, await self._prepare_log(life.system.log))
             dead = self._reaps(key)
             async with asyncio.timeout(SPAWN_LIMIT):
                 pid = await self._control.spawn(key, dead=dead, busy=lambda: self._blocked(key))
@@ -237,7 +229,7 @@ class Driver:
     async def _prepare_log(self, path: str) -> int:
         """Return how long the log is now; a log that cannot be made keeps no system from starting."""
         try:
-            return int(await self._aside(logs.prepare, path)) if path else 0
+            return int(await self.aside(logs.prepare, path)) if path else 0
         except MachineError as error:
             log.error("%s", error)
             return 0
@@ -252,10 +244,10 @@ class Driver:
 
     async def _choose_port(self, key: str) -> None:
         life = self.fleet.lives[key]
-        if self.common.port_range is None or not await self._aside(ports.listening, life.system.port):
+        if self.common.port_range is None or not await self.aside(ports.listening, life.system.port):
             return
         others = {each.system.port for each in self.fleet if each is not life} | {self.common.api.port}
-        chosen = await self._aside(ports.free_port, *self.common.port_range, others)
+        chosen = await self.aside(ports.free_port, *self.common.port_range, others)
         if chosen is None:
             message = f"no free port from {self.common.port_range[0]} to {self.common.port_range[1]}"
             raise CircusError(message)
@@ -267,68 +259,8 @@ class Driver:
         life = self.fleet.lives.get(key)
         if life is None or life.process == process:
             return
-        self.watch(key, process)
+        self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
-
-    def watch(self, key: str, process: Process) -> None:
-        """Be told of the end of ``process``, by the system where it can, by the look each second otherwise."""
-        descriptor = processes.watch(process)
-        if descriptor is None:
-            if not processes.alive(process):
-                self._loop.call_soon(self._ended, key, process)
-            return
-        self._watched[process] = descriptor
-        self._loop.add_reader(descriptor, self._ended, key, process)
-
-    def _ended(self, key: str, process: Process) -> None:
-        descriptor = self._watched.pop(process, None)
-        if descriptor is not None:
-            self._loop.remove_reader(descriptor)
-            os.close(descriptor)
-        if process not in self._ending:
-            self._ending.add(process)
-            before, self._last_exit = self._last_exit, asyncio.Event()
-            self.start(self._exited(key, process, before, self._last_exit), f"exit of {key}")
-
-    async def _exited(self, key: str, process: Process, before: asyncio.Event | None, told: asyncio.Event) -> None:
-        """Find out how it ended and say so, after those that ended ``before`` it: the journal tells it in order."""
-        at = self.clock.monotonic()
-        how = processes.exit_status(process)
-        if how is None and process.pid not in self._reaped:
-            await asyncio.sleep(EXIT_PATIENCE)
-        if how is None:
-            code = self._reaped.pop(process.pid, None)
-            how = (None, None) if code is None else (code, None) if code >= 0 else (None, processes.signal_name(-code))
-        life = self.fleet.lives.get(key)
-        last_line = None
-        if life is not None and life.system.log:
-            last_line = await self._aside(logs.last_line_since, life.system.log, self._log_sizes.get(key, 0))
-        holder = None
-        if life is not None and life.state is State.STARTING:
-            holder = await self._aside(ports.holder, life.system.port)
-        if before is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(before.wait(), ORDER_PATIENCE)
-        self.tell(facts.Exited(at, key, process, Exit(*how, last_line), holder))
-        told.set()
-        await self._sweep(key, process)
-        self._ending.discard(process)
-
-    async def _sweep(self, key: str, process: Process) -> None:
-        """Wait until nobody of the group of ``process``, which is dead, runs any more, and say so."""
-        while others := [each for each in processes.members(process) if each != process]:
-            ended = asyncio.Event()
-            descriptor = processes.watch(others[0])
-            if descriptor is None:
-                await asyncio.sleep(EXIT_PATIENCE)  # this system has no event for it, or it has just ended
-                continue
-            self._loop.add_reader(descriptor, ended.set)
-            try:
-                await ended.wait()
-            finally:
-                self._loop.remove_reader(descriptor)
-                os.close(descriptor)
-        self.tell(facts.Gone(self.clock.monotonic(), key, process))
 
     def _signal(self, key: str, process: Process, number: int) -> None:
         try:
@@ -348,7 +280,7 @@ class Driver:
         life = self.fleet.lives.get(key)
         if life is None or life.state is not State.STOPPED:
             return
-        holder = await self._aside(ports.holder, life.system.port)
+        holder = await self.aside(ports.holder, life.system.port)
         if holder is not None and life.state is State.STOPPED:
             details = {"port": life.system.port, "pid": holder.pid, "command": holder.command}
             self.record("port_conflict", key, details)
@@ -372,10 +304,10 @@ class Driver:
 
     async def _verify(self, port: int, process: Process, outcome: Outcome) -> Outcome:
         """Healthy means this process: the listener must be of its group (DESIGN 2)."""
-        ours = await self._aside(lambda: ports.belongs(port, [each.pid for each in processes.members(process)]))
+        ours = await self.aside(lambda: ports.belongs(port, [each.pid for each in processes.members(process)]))
         if ours is not False:
             return dataclasses.replace(outcome, verified=ours)
-        holder = await self._aside(ports.holder, port)
+        holder = await self.aside(ports.holder, port)
         if holder is None:
             return Outcome(ok=False, reason=f"nobody listens on port {port} any more")
         return Outcome(ok=False, reason=f"port {port} is held by {holder}", verified=False, holder=holder)
@@ -430,12 +362,6 @@ class Driver:
         """True once circusd is going down in good order, which ends every wish."""
         return self._draining == "quit"
 
-    def reaped(self, pid: int, code: int) -> None:
-        """Take circusd's word on how a process ended; a hint for where we came too late to see."""
-        self._reaped[pid] = code
-        while len(self._reaped) > PROBES_KEPT:
-            self._reaped.pop(next(iter(self._reaped)))
-
     def hinted(self, key: str, pid: int) -> None:
         """Take circusd's word that it spawned a process; if it was not for us, it is taken over."""
         process = processes.identify(pid)
@@ -444,10 +370,9 @@ class Driver:
 
     async def look(self) -> bool:
         """Compare what we believe with what is true; return whether circusd's watchers have changed."""
+        self.reaper.look()
         statuses = await self._control.statuses()
         for key, life in list(self.fleet.lives.items()):
-            if life.process is not None and life.process not in self._watched and not processes.alive(life.process):
-                self._ended(key, life.process)
             idle = life.process is None and key not in self._spawning
             if idle and statuses.get(key) in {"active", "starting"}:
                 for pid in await self._control.pids(key):
@@ -458,8 +383,8 @@ class Driver:
     async def rotate(self) -> None:
         """Rotate the systems' log files where they have grown too large."""
         paths = {each.system.key: each.system.log for each in self.fleet if each.system.log}
-        for key, rotated in (await self._aside(self._rotate_all, paths)).items():
-            self._log_sizes[key] = 0
+        for key, rotated in (await self.aside(self._rotate_all, paths)).items():
+            self.reaper.begins(key, 0)
             if rotated.dropped:
                 self.record("log_dropped", key, {"file": paths[key], "bytes": rotated.dropped})
 
@@ -479,56 +404,31 @@ class Driver:
                 done[key] = rotated
         return done
 
-    async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever the work returns
+    async def aside(self, work: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever the work returns
+        """Have ``work`` done in a thread and return what it returns."""
         return await self._loop.run_in_executor(self._threads, work, *arguments)
 
     # --- memory ----------------------------------------------------------------------------------------------------
 
     def _remember(self) -> None:
         """Save what has to survive, where it has changed."""
-        systems = {
-            each.system.key: (
-                each.wanted,
-                str(each.state),
-                each.attempt,
-                each.restarts,
-                each.due if each.state in {State.BACKOFF, State.FAILED} else None,
-                each.down_since,
-                each.error if each.state in {State.BACKOFF, State.FAILED} else None,
-                each.process,
-                each.system.port,
-            )
-            for each in self.fleet
-        }
-        current = (systems, self._heard)
+        current = (memory.remember(self.fleet), self._heard)
         if current == self._saved or self._draining:
             return
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
-        names = [each.name for each in dataclasses.fields(Memory)]
-        kept = {}
-        for key, values in systems.items():
-            memory: dict[str, Any] = dict(zip(names, values, strict=True))
-            for name in ("due", "down_since"):
-                memory[name] = None if memory[name] is None else memory[name] + shift
-            kept[key] = memory
-        self._state.save({"systems": kept, "heard": self._heard, "circusd": self._circusd})
+        frozen = memory.freeze(current[0], shift)
+        self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd})
+
+    def saved(self, timeout: float) -> bool:
+        """Wait ``timeout`` seconds at most, in another thread than the loop's, until what must survive is on the disk."""
+        return self._state.flush(timeout)
 
     def recall(self, saved: Mapping[str, Any]) -> dict[str, Memory]:
         """Read what an earlier life of ours saved; what cannot be made sense of is as if it had not been there."""
-        shift = self.clock.monotonic() - self.clock.wall()
-        memories = {}
-        for key, values in dict(saved.get("systems", {})).items():
-            try:
-                memory = Memory(**values)
-                process = memory.process and Process(int(memory.process[0]), float(memory.process[1]))
-                due = None if memory.due is None else memory.due + shift
-                down_since = None if memory.down_since is None else memory.down_since + shift
-                memories[key] = dataclasses.replace(
-                    memory, state=State(memory.state), due=due, down_since=down_since, process=process
-                )
-            except (TypeError, ValueError, KeyError) as error:
-                log.warning("the saved state of %s is not understood and left out: %s", key, error)
+        memories, faults = memory.thaw(saved.get("systems"), self.clock.wall() - self.clock.monotonic())
+        for fault in faults:
+            log.warning("%s", fault)
         if saved.get("circusd") == self._circusd:
             self._heard = int(saved.get("heard", 0))
         return memories
@@ -540,18 +440,18 @@ class Driver:
         with self.lock:
             self.fleet.remember(memories, now)
             for key, life in self.fleet.lives.items():
-                memory = memories.get(key, Memory())
-                if memory.port is not None and life.system.port_policy == "dynamic":
-                    life.system = dataclasses.replace(life.system, port=memory.port)
+                known = memories.get(key, Memory(wanted=life.system.wanted))
+                if known.port is not None and life.system.port_policy == "dynamic":
+                    life.system = dataclasses.replace(life.system, port=known.port)
                 process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
                 if process is not None and processes.alive(process) and life.wanted:
                     adopted.append(key)
                     life.adopt(now, process)
                     life.spawned_at = now - processes.age(process, self.clock.wall())
-                    self.watch(key, process)
-                elif process is None and memory.process is not None and processes.alive(memory.process):
-                    life.process = memory.process  # left over: it serves until its turn has come
-                    self.watch(key, memory.process)
-                elif process is None and memory.process is not None:
-                    self._signal(key, memory.process, signal.SIGKILL)  # whom a dead one left behind
+                    self.reaper.watch(key, process)
+                elif process is None and known.process is not None and processes.alive(known.process):
+                    life.process = known.process  # left over: it serves until its turn has come
+                    self.reaper.watch(key, known.process)
+                elif process is None and known.process is not None:
+                    self._signal(key, known.process, signal.SIGKILL)  # whom a dead one left behind
         return adopted

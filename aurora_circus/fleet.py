@@ -222,7 +222,7 @@ class Fleet:
     def remember(self, memories: Mapping[str, Memory], at: float) -> None:
         """Take up what was known before: wishes, attempts, backoff and ``failed`` go on where they were."""
         for key, life in self.lives.items():
-            memory = memories.get(key, Memory())
+            memory = memories.get(key, Memory(wanted=life.system.wanted))
             life.wanted = memory.wanted
             life.restarts = memory.restarts
             if not memory.wanted:

@@ -149,8 +149,9 @@ def last_line_since(path: str | Path, offset: int) -> str | None:
 
 
 def _rotate(file: Path, fd: int, size: int, max_bytes: int, backups: int) -> Rotated:
+    most = max_bytes + max_bytes // 2  # with what is written while it is copied
     start = 0 if size <= max_bytes + max_bytes // 4 else _line_start(fd, size - max_bytes)
-    end, trouble = _back_up(file, fd, start, 2 * max_bytes, backups) if backups else (start, None)
+    end, trouble = _back_up(file, fd, start, most, backups) if backups else (start, None)
     size = os.fstat(fd).st_size
     if trouble and trouble.errno not in {errno.ENOSPC, errno.EDQUOT} and size <= _FAR * max_bytes:
         with suppress(OSError):

@@ -97,7 +97,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             if self._driver.hear([said]):
                 self._driver.start(self._configure(self._driver), "looking at changed watchers")
         elif event == "reap":
-            self._driver.reaped(int(said["process_pid"]), int(said["exit_code"] or 0))
+            self._driver.reaper.word(int(said["process_pid"]), int(said["exit_code"] or 0))
         elif event == "spawn":
             self._driver.hinted(name, int(said["process_pid"]))
 

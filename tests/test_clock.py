@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from aurora_circus.clock import Clock, parse_rfc3339, rfc3339
@@ -25,6 +26,7 @@ def test_a_moment_is_written_in_utc_to_the_nearest_millisecond(epoch: float, tex
     assert parse_rfc3339(text) == pytest.approx(epoch, abs=0.0005)
 
 
+@hypothesis_settings(deadline=None)
 @given(st.integers(YEAR_1 * 1000, YEAR_10000 * 1000 - 1))
 def test_what_was_written_is_read_back_to_the_millisecond(milliseconds: int) -> None:
     """No moment changes on the way to a text and back."""
@@ -33,6 +35,7 @@ def test_what_was_written_is_read_back_to_the_millisecond(milliseconds: int) -> 
     assert round(parse_rfc3339(text) * 1000) == milliseconds
 
 
+@hypothesis_settings(deadline=None)
 @given(st.integers(YEAR_1, YEAR_10000 - 2), st.integers(YEAR_1, YEAR_10000 - 2))
 def test_texts_sort_as_moments_do(one: int, other: int) -> None:
     """The later moment has the greater text."""

@@ -2,13 +2,15 @@
 
 import json
 import logging
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from aurora_circus import settings
+from aurora_circus import journal_archive, settings
 from aurora_circus.clock import Clock
+from aurora_circus.errors import MachineError
 from aurora_circus.journal import Journal
 from aurora_circus.journal_backlog import Limits
 from tests.journals import SOON, FakeDisk, files, lines, missing, numbers, records
@@ -328,6 +330,35 @@ def test_what_was_never_a_line_of_ours_is_not_cut_off(path: Path) -> None:
     first, *others = path.read_bytes().splitlines()
     assert first == b"x" * 1_500_000
     assert [json.loads(line)["seq"] for line in others] == [1, 2]
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+def test_a_disk_that_cannot_be_read_is_an_error_for_readers_only(
+    path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """The journal starts, records and writes; whoever asks for what is in the files is told."""
+    log = journal(path, ring=1)
+    record(log, 3)
+    assert log.write_pending()
+    with monkeypatch.context() as broken:
+        # a descriptor that is open for writing only fails when it is read, as a broken disk does
+        broken.setattr(journal_archive, "open_regular", lambda path, *_, **__: os.open(path, os.O_WRONLY))
+        with pytest.raises(MachineError, match=r"events\.jsonl: cannot be read"):
+            log.read(0, limit)
+        assert journal(path).last_seq == 0
+        path.rename(f"{path}.1")
+        record(log)
+        assert log.write_pending()
+        assert [event["seq"] for event in log.read(3, limit).events] == [4]
+    assert [event["seq"] for event in log.read(0, 100).events] == [1, 2, 3, 4]
+
+
+def test_somebody_elses_line_may_hold_anything(path: Path) -> None:
+    """A server that is no name fits no filter, and breaks none."""
+    path.write_bytes(b'{"seq": 1, "event": "e", "details": {}, "server": [1]}\n')
+    log = journal(path)
+    assert [event["server"] for event in log.read(0, 10).events] == [[1]]
+    assert log.read(0, 10, server="a").events == []
 
 
 # --- Writes that do not come back

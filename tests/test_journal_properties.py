@@ -16,7 +16,15 @@ from aurora_circus.journal_backlog import Limits
 from aurora_circus.records import decode
 from tests.journals import SOON, FakeDisk, lines, missing
 
-GARBAGE = (b"rubbish\n", b"\n", b"{}\n", b"\0\0\0\n", b'{"seq": 3}\n', b'{"timestamp": "2026-01-02T03:04:05.67\n')
+GARBAGE = (
+    b"rubbish\n",
+    b"\n",
+    b"{}\n",
+    b"\0\0\0\n",
+    b'{"seq": 3}\n',
+    b'{"seq": 0, "event": "e", "details": {}, "server": []}\n',
+    b'{"timestamp": "2026-01-02T03:04:05.67\n',
+)
 AT = 1_767_323_045.0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from aurora_circus import logs
@@ -288,6 +289,7 @@ def test_binary_rubbish_is_shown_as_text(path: Path) -> None:
     assert tail(path, 10) == ["café \ufffd\ufffd \ufffd"]
 
 
+@hypothesis_settings(deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=200), st.integers(0, 12), st.integers(0, 100))
 def test_a_tail_never_fails(
     tmp_path_factory: pytest.TempPathFactory, before: bytes, now: bytes, count: int, most: int

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from aurora_circus.records import MAX_LINE, MAX_TEXT, decode, encode, last_number, plain, text
@@ -114,6 +115,7 @@ anything = st.recursive(
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(st.dictionaries(strings, anything, max_size=5))
 def test_any_record_is_one_line_that_reads_back_as_it_was(details: dict[str, Any]) -> None:
     """Whatever goes in: one newline, at the end; valid UTF-8 and JSON; and the same record out."""

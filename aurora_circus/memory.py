@@ -1,0 +1,62 @@
+"""What must survive the death of everything, as JSON values and back. Pure.
+
+Deadlines are monotonic inside and times of day on the disk: ``shift`` is what has to be added to get the latter.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from aurora_circus.facts import Process, State
+from aurora_circus.fleet import Fleet, Memory
+
+HELD = frozenset({State.BACKOFF, State.FAILED})
+"""The states that are taken up again as they were."""
+_TIMES = ("due", "down_since")
+
+
+def remember(fleet: Fleet) -> dict[str, Memory]:
+    """Return what has to be known of each system."""
+    return {
+        each.system.key: Memory(
+            wanted=each.wanted,
+            state=each.state,
+            attempt=each.attempt,
+            restarts=each.restarts,
+            due=each.due if each.state in HELD else None,
+            down_since=each.down_since,
+            error=each.error if each.state in HELD else None,
+            process=each.process,
+            port=each.system.port,
+        )
+        for each in fleet
+    }
+
+
+def freeze(memories: Mapping[str, Memory], shift: float) -> dict[str, dict[str, Any]]:
+    """Return ``memories`` as JSON values."""
+    frozen = {}
+    for key, memory in memories.items():
+        values = dataclasses.asdict(memory)
+        for name in _TIMES:
+            values[name] = None if values[name] is None else values[name] + shift
+        frozen[key] = values
+    return frozen
+
+
+def thaw(frozen: object, shift: float) -> tuple[dict[str, Memory], list[str]]:
+    """Read what :func:`freeze` returned; what makes no sense is left out and named."""
+    memories: dict[str, Memory] = {}
+    faults: list[str] = []
+    for key, values in frozen.items() if isinstance(frozen, Mapping) else ():
+        try:
+            memory = Memory(**values)
+            process = None if memory.process is None else Process(int(memory.process[0]), float(memory.process[1]))
+            due = None if memory.due is None else memory.due - shift
+            down_since = None if memory.down_since is None else memory.down_since - shift
+            memories[key] = dataclasses.replace(
+                memory, state=State(memory.state), process=process, due=due, down_since=down_since
+            )
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            faults.append(f"what was saved of {key} is not understood and left out: {error}")
+    return memories, faults

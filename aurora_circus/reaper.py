@@ -1,0 +1,140 @@
+"""Sees processes end: at once where the system has an event for it, and in the order in which it happens.
+
+Of each it finds out how it ended and what it last said, and waits until nobody of its group is left. It decides
+nothing: it tells :class:`~aurora_circus.facts.Exited` and :class:`~aurora_circus.facts.Gone`.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+from aurora_circus import facts, logs, ports, processes
+from aurora_circus.clock import Clock
+from aurora_circus.facts import Exit, Fact, Holder, Process, State
+from aurora_circus.lifecycle import Lifecycle
+
+EXIT_PATIENCE = 0.05
+"""Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
+ORDER_PATIENCE = 0.1
+"""Seconds that the word of one exit waits for that of an earlier one, whose details take longer to find out."""
+WORDS_KEPT = 50
+"""Of circusd's words on how processes ended."""
+
+
+class Surroundings(Protocol):
+    """What a reaper needs of the driver."""
+
+    clock: Clock
+
+    def tell(self, fact: Fact) -> None:
+        """Take a fact."""
+
+    def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Let work go on beside everything else."""
+
+    def aside(self, work: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:  # noqa: ANN401 - any work
+        """Have work done in a thread."""
+
+
+class Reaper:
+    """Watches the processes of one fleet. ``lives`` returns its systems; every method is called on the event loop."""
+
+    def __init__(self, driver: Surroundings, lives: Callable[[], Mapping[str, Lifecycle]]) -> None:
+        """Watch nobody yet."""
+        self._driver = driver
+        self._lives = lives
+        self._loop = asyncio.get_running_loop()
+        self._watched: dict[Process, int] = {}
+        self._ending: set[Process] = set()
+        self._last: asyncio.Event | None = None
+        self._words: dict[int, int] = {}
+        self._log_sizes: dict[str, int] = {}
+
+    def begins(self, key: str, log_size: int) -> None:
+        """Take note of how long the log of ``key`` is when a process of it begins: what follows are its own words."""
+        self._log_sizes[key] = log_size
+
+    def word(self, pid: int, code: int) -> None:
+        """Take circusd's word on how a process ended; a hint for where we came too late to see."""
+        self._words[pid] = code
+        while len(self._words) > WORDS_KEPT:
+            self._words.pop(next(iter(self._words)))
+
+    def watch(self, key: str, process: Process) -> None:
+        """Be told of the end of ``process``, by the system where it can, by :meth:`look` otherwise."""
+        descriptor = processes.watch(process)
+        if descriptor is not None:
+            self._watched[process] = descriptor
+            self._loop.add_reader(descriptor, self._ended, key, process)
+        elif not processes.alive(process):
+            self._loop.call_soon(self._ended, key, process)
+
+    def look(self) -> None:
+        """See who has ended of those that the system tells nothing of."""
+        for key, life in self._lives().items():
+            if life.process is not None and life.process not in self._watched and not processes.alive(life.process):
+                self._ended(key, life.process)
+
+    def _ended(self, key: str, process: Process) -> None:
+        descriptor = self._watched.pop(process, None)
+        if descriptor is not None:
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+        if process not in self._ending:
+            self._ending.add(process)
+            before, self._last = self._last, asyncio.Event()
+            self._driver.start(self._exited(key, process, before, self._last), f"exit of {key}")
+
+    async def _exited(self, key: str, process: Process, before: asyncio.Event | None, told: asyncio.Event) -> None:
+        """Find out how it ended and say so, after those that ended ``before`` it."""
+        at = self._driver.clock.monotonic()
+        try:
+            how = await self._how(key, process)
+            holder = await self._holder(key)
+            if before is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(before.wait(), ORDER_PATIENCE)
+            self._driver.tell(facts.Exited(at, key, process, how, holder))
+        finally:
+            told.set()
+        await self._sweep(key, process)
+        self._ending.discard(process)
+
+    async def _how(self, key: str, process: Process) -> Exit:
+        seen = processes.exit_status(process)
+        if seen is None and process.pid not in self._words:
+            await asyncio.sleep(EXIT_PATIENCE)
+        if seen is None:
+            code = self._words.pop(process.pid, None)
+            seen = (code, None) if code is None or code >= 0 else (None, processes.signal_name(-code))
+        life = self._lives().get(key)
+        if life is None or not life.system.log:
+            return Exit(*seen)
+        size = self._log_sizes.get(key, 0)
+        return Exit(*seen, await self._driver.aside(logs.last_line_since, life.system.log, size))
+
+    async def _holder(self, key: str) -> Holder | None:
+        """Return who else has the port of one that died while it started: that may be what it died of."""
+        life = self._lives().get(key)
+        if life is None or life.state is not State.STARTING:
+            return None
+        holder: Holder | None = await self._driver.aside(ports.holder, life.system.port)
+        return holder
+
+    async def _sweep(self, key: str, process: Process) -> None:
+        """Wait until nobody of the group of ``process``, which is dead, runs any more, and say so."""
+        while others := [each for each in processes.members(process) if each != process]:
+            descriptor = processes.watch(others[0])
+            if descriptor is None:
+                await asyncio.sleep(EXIT_PATIENCE)  # this system has no event for it, or it has just ended
+                continue
+            ended = asyncio.Event()
+            self._loop.add_reader(descriptor, ended.set)
+            try:
+                await ended.wait()
+            finally:
+                self._loop.remove_reader(descriptor)
+                os.close(descriptor)
+        self._driver.tell(facts.Gone(self._driver.clock.monotonic(), key, process))
