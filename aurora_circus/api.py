@@ -1,4 +1,4 @@
-"""The REST API (DESIGN 3.4): which call leads to what, and in what words it is answered.
+"""The REST API: which call leads to what, and in what words it is answered.
 
 It asks a :class:`Backend` and decides nothing about any system; it must never wait for one either, except
 where a request asks to (``wait``), and of those only a few at a time are let in. Every answer, an error too,

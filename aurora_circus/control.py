@@ -1,7 +1,7 @@
 """The only thing that speaks circus's protocol. An adapter: it asks and reports, it decides nothing.
 
 Commands go over one DEALER socket with an id each, so that an answer finds its question whatever else is under way.
-What bites (DESIGN 5, circus 0.19) is dealt with here:
+What bites in circus 0.19 is dealt with here:
 
 - one lock: while any watcher starts or stops, every other such command answers errno 5; ours take turns, and one that
   meets somebody else's is asked again until its deadline;

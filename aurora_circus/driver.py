@@ -303,7 +303,7 @@ class Driver:
         self.tell(facts.Probed(self.clock.monotonic(), key, process, outcome))
 
     async def _verify(self, port: int, process: Process, outcome: Outcome) -> Outcome:
-        """Healthy means this process: the listener must be of its group (DESIGN 2)."""
+        """Healthy means this process: the listener must be of its group."""
         ours = await self.aside(lambda: ports.belongs(port, [each.pid for each in processes.members(process)]))
         if ours is not False:
             return dataclasses.replace(outcome, verified=ours)
@@ -421,7 +421,7 @@ class Driver:
         self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd})
 
     def saved(self, timeout: float) -> bool:
-        """Wait ``timeout`` seconds at most, in another thread than the loop's, until what must survive is on the disk."""
+        """Wait ``timeout`` seconds at most, in a thread of the caller's, until what must survive is on the disk."""
         return self._state.flush(timeout)
 
     def recall(self, saved: Mapping[str, Any]) -> dict[str, Memory]:

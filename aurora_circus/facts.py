@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class State(StrEnum):
-    """The states of a system; the values are the words in the API, the journal and the README (DESIGN 3.3)."""
+    """The states of a system; the values are the words in the API, the journal and the README."""
 
     STOPPED = "stopped"
     """Wanted down."""

@@ -4,15 +4,15 @@ circus imports this while it reads its configuration, before it takes over the s
 enough for :func:`install`, which is why it runs on import. It leans on the inside of circus 0.19, which is pinned for
 that. Nothing here may block while the fleet is serving, and nothing here decides what runs: the plugin does.
 
-What it adds (the numbers are those of circus's own habits in DESIGN 5):
+What it adds:
 
-- A quit is never lost. circus drops one that meets another command (5.2); here it is said again until it is heard.
+- A quit is never lost. circus drops one that meets another command; here it is said again until it is heard.
 - Every command is remembered with its sender, so that the plugin knows whose wish it was, also of a system circus
-  holds for stopped, and also of what was said while the plugin was away (5.6, 5.7).
+  holds for stopped, and also of what was said while the plugin was away.
 - A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
-  whole process group is gone before its turn is over (5.12, 5.13).
-- ``reload`` and SIGHUP start and replace nothing behind the plugin's back (5.8).
-- A system's environment is exactly what its settings say, unmangled (5.16).
+  whole process group is gone before its turn is over.
+- ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
+- A system's environment is exactly what its settings say, unmangled.
 """
 
 import contextlib

@@ -22,6 +22,7 @@ from typing import Any
 from aurora_circus import settings
 from aurora_circus.background import Background
 from aurora_circus.clock import Clock, rfc3339
+from aurora_circus.errors import MachineError
 from aurora_circus.journal_appender import Appender, Disk
 from aurora_circus.journal_archive import Archive
 from aurora_circus.journal_backlog import Backlog, Entry, Limits
@@ -56,7 +57,7 @@ class _Filter:
     event: str | None
 
     def fits(self, server: str | None, event: str) -> bool:
-        return self.server in {None, server} and self.event in {None, event}
+        return self.server in (None, server) and self.event in (None, event)
 
     def records(self, block: bytes) -> Iterator[Record]:
         """Yield the records of a block of lines that fit; where there can be none, no JSON is read."""
@@ -70,7 +71,7 @@ class _Filter:
 
 
 class Journal:
-    """One fleet's journal. Nothing here raises for the disk's sake; see :attr:`last_error`."""
+    """One fleet's journal. Whatever the disk does, recording never fails; see :attr:`last_error`."""
 
     def __init__(  # noqa: PLR0913 - the last three are for tests
         self,
@@ -225,11 +226,16 @@ class Journal:
     def read(self, since: int | None, limit: int, server: str | None = None, event: str | None = None) -> Page:
         """Return the first ``limit`` (1 or more) records beyond ``since``; if that is None, the last ones.
 
-        ``server`` and ``event``: only those. With a filter a page may be short of ``limit``, or empty, and
-        yet there is ``more``: one call looks through a bounded part of the files. Go on with the page's
-        ``next``.
+        ``server`` and ``event``: only those. With a filter a page may be short of ``limit``, or empty, and yet
+        there is ``more``: one call looks through a bounded part of the files. Go on with the page's ``next``.
+        ``MachineError``: the files are there and cannot be read.
         """
-        wanted, limit = _Filter(server, event), max(1, limit)
+        try:
+            return self._read(since, max(1, limit), _Filter(server, event))
+        except OSError as error:
+            raise MachineError(f"journal {self._path}: cannot be read: {error}") from error
+
+    def _read(self, since: int | None, limit: int, wanted: _Filter) -> Page:
         with self._news:
             memory, last = self._backlog.entries(), self._seq
         begins = memory[0].first if memory else last + 1

@@ -7,7 +7,7 @@ in nobody's way.
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -51,19 +51,21 @@ class Archive:
         torn, at = b"", 0.0
         with ExitStack() as opened:
             for file in self._files(opened, self._paths()):
-                _, piece = unterminated(file)
-                if not torn and piece and decode(piece) is None:
-                    torn, at = piece, os.fstat(file.fileno()).st_mtime
-                if found := _last(file):
-                    return Recovered(found, torn, at)
+                with suppress(OSError):
+                    _, piece = unterminated(file)
+                    if not torn and piece and decode(piece) is None:
+                        torn, at = piece, os.fstat(file.fileno()).st_mtime
+                    if found := _last(file):
+                        return Recovered(found, torn, at)
         return Recovered(self._last_of_others(), torn, at)
 
     def oldest(self) -> int | None:
         """Return the number that the oldest record begins at."""
         with ExitStack() as opened:
             for file in self._files(opened, reversed([*self._paths()])):
-                if (first := _first(file)) is not None:
-                    return first
+                with suppress(OSError):
+                    if (first := _first(file)) is not None:
+                        return first
         return None
 
     def forward(self, since: int) -> Generator[bytes, None, None]:
@@ -109,12 +111,13 @@ class Archive:
 
     def _last_of_others(self) -> int:
         """Return the highest number in any other file whose name begins like ours."""
-        try:
+        found = 0
+        with suppress(OSError), ExitStack() as opened:
             beside = [each for each in self._path.parent.iterdir() if each.name.startswith(self._path.name)]
-        except OSError:
-            return 0
-        with ExitStack() as opened:
-            return max((_last(file) for file in self._files(opened, iter(beside))), default=0)
+            for file in self._files(opened, iter(beside)):
+                with suppress(OSError):
+                    found = max(found, _last(file))
+        return found
 
 
 def unterminated(file: BinaryIO) -> tuple[int, bytes]:

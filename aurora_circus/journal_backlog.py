@@ -24,7 +24,7 @@ class Limits:
     backlog_bytes: int = 4 << 20
     batch_bytes: int = 1 << 18
     """Of one write."""
-    scan_bytes: int = 64 << 20
+    scan_bytes: int = 32 << 20
     """Of the files that one read looks through: a filter may match next to nothing."""
     retry: float = 1.0
     """Seconds between two attempts to write."""

@@ -49,7 +49,7 @@ from aurora_circus.facts import (
 from aurora_circus.settings import System
 
 SECOND_LOOK = 1.0
-"""Seconds after a failed probe until the next one, below the threshold (DESIGN 3.1)."""
+"""Seconds after a failed probe until the next one, below the threshold."""
 STARTING_LOOKS = (0.01, 0.25)
 """Least and most seconds between the probes of a starting system."""
 SPAWN_PATIENCE = 75.0

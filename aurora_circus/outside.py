@@ -9,9 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-PLAIN_SET = frozenset(
-    {"graceful_timeout", "stop_signal", "stop_children", "warmup_delay", "send_hup", "max_retry"}
-)
+PLAIN_SET = frozenset({"graceful_timeout", "stop_signal", "stop_children", "warmup_delay", "send_hup", "max_retry"})
 """Options that ``circusctl set`` changes without circus wanting a new process for it (Watcher.set_opt)."""
 
 
@@ -36,7 +34,7 @@ NOTHING = Meaning("nothing")
 def meaning(entry: Mapping[str, Any], servers: Iterable[str], running: Iterable[str]) -> Meaning:
     """Say what ``entry`` means for a fleet of ``servers``, of which ``running`` have a process and are wanted up.
 
-    A whole ``stop`` is no wish: it ends the plugin as well, and the next ``start`` means everything (DESIGN 5.8). A
+    A whole ``stop`` is no wish: it ends the plugin as well, and the next ``start`` means everything. A
     ``reload`` without a name that nobody sent is a SIGHUP, such as a closed terminal sends, and bounces nothing.
     """
     if entry["refused"]:

@@ -25,7 +25,7 @@ from aurora_circus.rundir import socket_dir
 from aurora_circus.settings import System
 
 _NEEDED = ("circus", "aurora_circus.hooks")
-"""What circusd must be able to import: without our hooks, every watcher vanishes (DESIGN 5.12)."""
+"""What circusd must be able to import: without our hooks, every watcher vanishes."""
 _IMPORTS = f"from importlib.util import find_spec; raise SystemExit(not all(map(find_spec, {_NEEDED})))"
 _PATIENCE = 20.0
 """Seconds until an interpreter that does not answer is called broken."""

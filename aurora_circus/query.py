@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from aurora_circus.errors import AuroraError
 
 KEY_PATTERN = "^[a-z0-9_-]+$"
-"""How a system's key is spelled (DESIGN 3.1)."""
+"""How a system's key is spelled."""
 MOST_FIELDS = 16
 """More parameters than any route has; a query of more is not even taken apart."""
 LONGEST = 100

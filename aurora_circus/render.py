@@ -1,9 +1,9 @@
 """A checked fleet → the text of ``circus.ini``. An adapter to Jinja2 and, through ``readback``, to circus.
 
 The same fleet gives the same bytes. What was rendered is read back by circus before anybody gets to see it:
-a value comes out exactly as it went in, or is refused (DESIGN 3.2). circus cuts at `` ;``, strips edges,
+a value comes out exactly as it went in, or is refused. circus cuts at `` ;``, strips edges,
 takes a carriage return for the end of a line and expands ``$(circus.x)`` and ``((circus.x))``, twice
-(DESIGN 5.17). Quoting gets arguments past all of that but the carriage return; settings travel as JSON.
+Quoting gets arguments past all of that but the carriage return; settings travel as JSON.
 """
 
 import hashlib

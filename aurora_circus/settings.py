@@ -23,7 +23,7 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """How a system is asked for its health (DESIGN 3.1 ``[probe]``)."""
+    """How a system is asked for its health (``[probe]``)."""
 
     path: str = "/health"
     interval: float = field(default=5.0, metadata=POSITIVE)
@@ -40,7 +40,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """When and how often a failed system is started again (DESIGN 3.1 ``[restart]``)."""
+    """When and how often a failed system is started again (``[restart]``)."""
 
     max_retries: int = field(default=3, metadata=NOT_NEGATIVE)
     """Attempts after a failure; twice as many for a critical system."""
@@ -88,7 +88,7 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """Where the REST API listens and who may use it (DESIGN 3.1 ``[api]``)."""
+    """Where the REST API listens and who may use it (``[api]``)."""
 
     host: str = "127.0.0.1"
     port: int = field(default=5025, metadata=PORT)
@@ -99,7 +99,7 @@ class Api:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journal:
-    """The audit trail (DESIGN 3.1 ``[journal]``)."""
+    """The audit trail (``[journal]``)."""
 
     heartbeat: float = field(default=30.0, metadata=NOT_NEGATIVE)
     """Seconds after which a system's ``health_check`` is recorded again; 0 means on changes only."""
@@ -183,7 +183,7 @@ def dumps(settings: Any) -> str:  # noqa: ANN401 - any of the dataclasses above
     r"""Return ``settings`` as one line of JSON that circus's configuration parser reads back unchanged.
 
     ``$``, ``(`` and ``;`` become ``\u0024``, ``\u0028`` and ``\u003b``: circus expands ``$(circus.x)`` and
-    ``((circus.x))`` and cuts at a `` ;`` (DESIGN 5.17).
+    ``((circus.x))`` and cuts at a `` ;``.
     """
     text = json.dumps(to_dict(settings), ensure_ascii=True, sort_keys=False)
     return text.replace("$", "\\u0024").replace("(", "\\u0028").replace(";", "\\u003b")

@@ -15,7 +15,7 @@ METRICS: Mapping[str, object] = {
     "uptime": 0.0,
     "last_activity": "unknown",
 }
-"""The metrics a system may report, and what stands for those it does not (DESIGN 3.4)."""
+"""The metrics a system may report, and what stands for those it does not."""
 
 
 def status(fleet: Fleet, life: Lifecycle, now: float, stamp: Callable[[float], str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How requests and answers travel: waitress, made to keep our promises.
 
 - An answer leaves in one write. Two cost 44 ms on a kept-alive connection where Nagle's algorithm meets a
-  delayed acknowledgement (DESIGN 5.21); waitress's TCP_NODELAY ends the wait, but not the second packet.
+  delayed acknowledgement; waitress's TCP_NODELAY ends the wait, but not the second packet.
 - What waitress itself refuses (bad syntax, too large) is answered in JSON like all else.
 - A body that is too large is read and thrown away, up to a bound, before it is refused: a client that writes
   before it reads would see a broken connection in place of the 413.
