@@ -48,6 +48,7 @@ class Reaper:
         self._loop = asyncio.get_running_loop()
         self._watched: dict[Process, int] = {}
         self._ending: set[Process] = set()
+        self._batch: list[tuple[str, Process]] = []
         self._last: asyncio.Event | None = None
         self._words: dict[int, int] = {}
         self._log_sizes: dict[str, int] = {}
@@ -84,6 +85,15 @@ class Reaper:
             os.close(descriptor)
         if process not in self._ending:
             self._ending.add(process)
+            if not self._batch:
+                self._loop.call_soon(self._tell_batch)
+            self._batch.append((key, process))
+
+    def _tell_batch(self) -> None:
+        """Go on with those whose end was seen at once, dependents first: that is the order in which a fleet goes."""
+        order = {key: number for number, key in enumerate(self._lives())}
+        batch, self._batch = sorted(self._batch, key=lambda each: -order.get(each[0], 0)), []
+        for key, process in batch:
             before, self._last = self._last, asyncio.Event()
             self._driver.start(self._exited(key, process, before, self._last), f"exit of {key}")
 
