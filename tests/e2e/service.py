@@ -4,7 +4,8 @@
 
 FOLDER/KEY.mode (KEY is AURORA_SYSTEM) holds words that say how it behaves from its start on: ``crash`` (a traceback,
 exit 1), ``crash=N`` (the first N starts of this test), ``stubborn`` (ignores SIGTERM), ``child`` (a grandchild that
-ignores SIGTERM), ``flood`` (writes to its output as fast as it can), ``slow=S`` (starts to listen after S seconds).
+ignores SIGTERM), ``flood`` (writes to its output as fast as it can),
+``flood=N`` (N megabytes a second), ``slow=S`` (starts to listen after S seconds).
 Each start adds a line to FOLDER/KEY.starts: its pid, and its grandchild's.
 """
 
@@ -68,11 +69,14 @@ def grandchild() -> int:
     return pid
 
 
-def flood() -> None:
-    """Write as fast as it goes."""
-    line = b"x" * 1023 + b"\n"
+def flood(rate: float) -> None:
+    """Write ``rate`` megabytes a second; as fast as it goes when that is 0."""
+    lines = (b"x" * 1023 + b"\n") * 256
+    pause = len(lines) / (rate * 1e6) if rate else 0.0
     while True:
-        os.write(1, line * 256)
+        os.write(1, lines)
+        if pause:
+            threading.Event().wait(pause)
 
 
 def main() -> None:
@@ -92,7 +96,7 @@ def main() -> None:
     if "slow" in mode:
         threading.Event().wait(float(mode["slow"]))
     if "flood" in mode:
-        threading.Thread(target=flood, daemon=True).start()
+        threading.Thread(target=flood, args=(float(mode["flood"] or 0),), daemon=True).start()
     print(f"{KEY}: ready", flush=True)  # noqa: T201 - its log is what is tested
     Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 

@@ -1,0 +1,168 @@
+"""The journal and the systems' logs, as they are and as they grow."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from aurora_circus import logs, reach, sentences
+from aurora_circus.client import LostError, RefusedError
+from aurora_circus.context import Context
+from aurora_circus.errors import AuroraError, NotRunningError
+from aurora_circus.feed import PAGE, ApiFeed, journal_path, newest
+from aurora_circus.files import open_regular
+from aurora_circus.interrupts import pause
+from aurora_circus.records import Record
+
+LONGEST_POLL = 20.0
+"""Seconds that the API may keep us waiting for a record."""
+SILENCE = 10.0
+"""Seconds for which a lost connection is tried again; a restarted plugin is back after one."""
+LOOK = 0.2
+"""Seconds between two looks at a log that is followed."""
+_BLOCK = 1 << 16
+_TRIES = 5
+
+
+class Events:
+    """The records of one fleet, of one system or of one kind, written as lines or as JSON."""
+
+    def __init__(self, context: Context, *, server: str | None, event: str | None, as_json: bool) -> None:
+        """Ask for nothing yet."""
+        self._context, self._terminal, self._clock = context, context.terminal, context.clock
+        self._server, self._event, self._as_json = server, event, as_json
+        self._changes = sentences.Changes()
+
+    def show(self, count: int, *, follow: bool) -> None:
+        """Write the last ``count`` records, and, where asked to ``follow``, all that come; that has no end.
+
+        Where the fleet does not run, the journal is read from its file.
+
+        Raises:
+            NotRunningError: there is no fleet, or it is gone for good.
+        """
+        try:
+            client, _ = reach.connect(self._context)
+        except (NotRunningError, reach.Unreachable):
+            found = newest(self._context.fleet, PAGE, self._server, self._event)
+            self._write(self._chosen(found)[-count:] if count else [])
+            self._terminal.warn(f"(read from {journal_path(self._context.fleet)})")
+            raise
+        page = client.get("/events", limit=PAGE, server=self._server, event=self._event)
+        self._write(self._chosen(page["events"])[-count:] if count else [])
+        if follow:
+            self._follow(ApiFeed(client, int(page["next"]), server=self._server, event=self._event))
+
+    def _follow(self, feed: ApiFeed) -> NoReturn:
+        while True:
+            try:
+                self._write(self._chosen(feed.read(LONGEST_POLL)))
+            except (RefusedError, LostError) as error:
+                feed = self._again(feed, error)
+                continue
+            if feed.truncated:
+                self._terminal.warn("(some records were gone before they could be read)")
+
+    def _again(self, feed: ApiFeed, error: AuroraError) -> ApiFeed:
+        """Reach the API anew, and go on where we were."""
+        self._terminal.warn(f"(connection lost, trying again for {SILENCE:g} s: {error})")
+        until = self._clock.monotonic() + SILENCE
+        while True:
+            try:
+                client, _ = reach.connect(self._context, patience=0.0)
+            except (NotRunningError, reach.Unreachable) as fault:
+                if self._clock.monotonic() >= until:
+                    raise NotRunningError(str(fault)) from None
+                pause(LOOK)
+                continue
+            self._terminal.warn("(connected again)")
+            return ApiFeed(client, feed.since, server=self._server, event=self._event)
+
+    def _chosen(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Leave out, for people who did not ask for them, the checks that say no more than that all is as before."""
+        return records if self._as_json or self._event is not None else self._changes.of(records)
+
+    def _write(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if self._as_json:
+                self._terminal.say(json.dumps(record, ensure_ascii=False))
+            else:
+                self._terminal.say(sentences.line(record, self._clock.wall()))
+
+
+class Logs:
+    """The output of one system."""
+
+    def __init__(self, context: Context, key: str) -> None:
+        """``key`` is a system of the fleet's configuration."""
+        self._context, self._key = context, key
+        self._path = next(Path(each.log) for each in context.config.systems if each.key == key)
+
+    def show(self, count: int, *, follow: bool) -> None:
+        """Write the last ``count`` lines, and, where asked to ``follow``, all that come; that has no end.
+
+        The file is read by ourselves: what is in it is wanted most when nothing runs any more.
+
+        Raises:
+            NotRunningError: there is no fleet; what there is was written all the same.
+            MachineError: the log cannot be read.
+        """
+        say = self._context.terminal.say
+        if follow:
+            follow_log(self._path, count, say)
+        for each in logs.tail(self._path, count):
+            say(each)
+        try:
+            reach.connect(self._context)
+        except NotRunningError:
+            self._context.terminal.warn(f"(read from {self._path})")
+            raise
+
+
+def follow_log(path: Path, count: int, write: Callable[[str], None]) -> NoReturn:
+    """Write the last ``count`` lines of a log and whatever is added to it; that has no end.
+
+    A log that has become shorter was rotated: what is in it now is new.
+
+    Raises:
+        MachineError: it is there and cannot be read.
+    """
+    for _ in range(_TRIES):
+        position, rest = _size(path), b""
+        lines = logs.tail(path, count)
+        if _size(path) == position:
+            break  # else there are lines that we might show twice, or never
+    for each in lines:
+        write(each)
+    while True:
+        size = _size(path)
+        if size < position:
+            position, rest = 0, b""
+        if size == position:
+            pause(LOOK)
+            continue
+        data = _read(path, position)
+        if not data:
+            pause(LOOK)
+            continue
+        position += len(data)
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
+            write(line.decode(errors="replace").rstrip("\r"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _read(path: Path, offset: int) -> bytes:
+    try:
+        with os.fdopen(open_regular(path, os.O_RDONLY, follow=True), "rb") as file:
+            file.seek(offset)
+            return file.read(_BLOCK)
+    except OSError:
+        return b""

@@ -1,0 +1,195 @@
+"""One circusd that was started from here: its journal as it grows, until all have settled, and from then on.
+
+News comes from the API; where its port is somebody else's, from the files that the plugin writes.
+"""
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from aurora_circus import reach, sentences
+from aurora_circus.client import ApiError, ForeignError, LostError, RefusedError
+from aurora_circus.context import Context
+from aurora_circus.errors import AuroraError, MachineError
+from aurora_circus.facts import Process
+from aurora_circus.feed import ApiFeed, Feed, FileFeed, journal_path, last_number
+from aurora_circus.launch import read_pidfile
+from aurora_circus.logs import tail
+from aurora_circus.processes import identify
+from aurora_circus.progress import Progress, troubled, unsettled
+from aurora_circus.records import Record
+from aurora_circus.screen import screen
+from aurora_circus.terminal import clean, duration
+
+CONTROLLER_PATIENCE = 30.0
+"""Seconds until circusd, or its plugin, has to be there; each takes less than one."""
+_CONNECT = 0.05
+"""Seconds between two attempts to reach what is about to be there; the death of circusd ends the pause."""
+_FRAME = 0.25
+"""Seconds between two pictures while nothing happens."""
+_NEWS = 10.0
+"""Seconds that the API may keep us waiting for news."""
+
+
+class CircusdEndedError(AuroraError):
+    """circusd is gone, and nobody here asked for that."""
+
+
+class NoControllerError(AuroraError):
+    """circusd runs without its plugin from the start: nothing is ever going to come up."""
+
+
+class Session:
+    """One circusd that this process has started."""
+
+    def __init__(self, context: Context, child: "subprocess.Popen[bytes]") -> None:
+        """Begin right after ``child`` was started: it takes longer to write its first record than we to look."""
+        self.config = context.config
+        self.child = child
+        self.process = identify(child.pid) or Process(child.pid, 0.0)
+        self.context = context
+        self.terminal = context.terminal
+        self.clock = context.clock
+        self.began = self.clock.wall()
+        self.progress = Progress(self.config.systems, self.began)
+        self.has_api = False
+        self._came = False
+        """Whether the plugin was there once: from then on, trouble with it is no reason to end anything."""
+        self._since = last_number(context.fleet)
+        self._feed: Feed | None = None
+
+    def settle(self, keys: Sequence[str], started: Callable[[], None]) -> list[str]:
+        """Show the fleet come up until nobody becomes anything else by itself; return who is not as wanted.
+
+        ``started`` is called when others can find this circusd. Those of ``keys`` that an operator had stopped are
+        started: now somebody names them.
+
+        Raises:
+            CircusdEndedError: see there.
+            NoControllerError: see there.
+        """
+        with screen(self.terminal, self.progress) as show:
+            show([], {}, self.clock.wall())
+            self._await_pidfile()
+            started()
+            self._feed = self._find_feed()
+            self._came = True
+            self._start(keys)
+            while True:
+                records = self._read(_FRAME)
+                status = self._status()
+                done = status is not None and not unsettled(self.config.systems, status)
+                if done:
+                    records = [*records, *self._read(0)]
+                show(records, status or {}, self.clock.wall())
+                if done and status is not None:
+                    return troubled(self.config.systems, status)
+
+    def _await_pidfile(self) -> None:
+        until = self.clock.monotonic() + CONTROLLER_PATIENCE
+        while read_pidfile(self.config.fleet) != self.child.pid:
+            if self._ended_within(_CONNECT):
+                raise CircusdEndedError
+            if self.clock.monotonic() > until:
+                raise NoControllerError(f"circusd has written no pidfile within {duration(CONTROLLER_PATIENCE)}")
+
+    def _start(self, keys: Sequence[str]) -> None:
+        if not keys or not self.has_api:
+            return
+        client = reach.client_of(self.context)
+        try:
+            status = client.get("/status")
+            for key in keys:
+                if status.get(key, {}).get("state") == "stopped":
+                    client.post(f"/start/{key}")
+        except AuroraError as error:
+            self.terminal.warn(f"starting {', '.join(keys)}: {error}")
+
+    def watch(self) -> NoReturn:
+        """Print what happens, for as long as circusd lives.
+
+        Raises:
+            CircusdEndedError: it does no more.
+        """
+        while True:
+            for record in self._read(_NEWS):
+                if record["event"] not in sentences.QUIET:
+                    self.terminal.say(sentences.line(record, self.clock.wall()))
+
+    def stopped(self) -> list[str]:
+        """Return who is wanted down."""
+        return [key for key, each in (self._status() or {}).items() if each.get("state") == "stopped"]
+
+    def rest(self) -> Sequence[Record]:
+        """Return what the journal says beyond what was shown."""
+        return FileFeed(self.config, self._since, clock=self.clock).read(0)
+
+    def _read(self, wait: float) -> Sequence[Record]:
+        while True:
+            feed = self._feed = self._feed or self._find_feed()
+            try:
+                records = feed.read(wait)
+            except (RefusedError, LostError):  # the plugin is being restarted, or all of it ends
+                self._feed = None
+                continue
+            except (ApiError, ForeignError) as error:
+                self.terminal.warn(f"{error}; going on with {journal_path(self.config.fleet)}")
+                self._feed = self._files()
+                continue
+            self._since = feed.since
+            if not records and self.child.poll() is not None:
+                raise CircusdEndedError
+            return records
+
+    def _status(self) -> Mapping[str, Mapping[str, Any]] | None:
+        try:
+            return None if self._feed is None else self._feed.status()
+        except (RefusedError, LostError, ApiError, ForeignError):
+            return None
+
+    def _find_feed(self) -> Feed:
+        """Wait for the API, or for word that it cannot be had."""
+        client = reach.client_of(self.context)
+        beside = FileFeed(self.config, self._since, clock=self.clock)
+        until = self.clock.monotonic() + CONTROLLER_PATIENCE
+        while self.clock.monotonic() < until:
+            try:
+                if reach.is_ours(self.context, reach.health(client)):
+                    self.has_api = True
+                    return ApiFeed(client, self._since)
+            except (RefusedError, LostError, ForeignError):
+                pass  # not yet, or somebody else
+            for record in beside.read(0):
+                if record["event"] == "port_conflict" and record["server"] is None:
+                    self.has_api = False
+                    told = f"the fleet is supervised, but without its API for now: {sentences.told(record)}"
+                    self.terminal.warn(f"{told}\nthe API opens within a second of that port being free")
+                    return self._files()
+            if self._ended_within(_CONNECT):
+                raise CircusdEndedError
+        told = f"circusd runs, but its plugin does not come up within {duration(CONTROLLER_PATIENCE)}\n"
+        told += end_of(Path(self.config.fleet.log_dir) / "aurora.log")
+        if not self._came:
+            raise NoControllerError(told)
+        self.terminal.warn(f"{told}\nthe systems go on, but nobody watches them until it is back")
+        return self._files()
+
+    def _files(self) -> FileFeed:
+        return FileFeed(self.config, self._since, circusd=self.child.pid, sleep=self._ended_within, clock=self.clock)
+
+    def _ended_within(self, seconds: float) -> bool:
+        try:
+            self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def end_of(file: Path) -> str:
+    """Return the last lines of a log, under its name."""
+    try:
+        lines = tail(file, 10)
+    except MachineError as error:
+        return str(error)
+    return "\n".join([f"the end of {file}:", *(f"  {clean(each)}" for each in lines or ["(it is empty)"])])

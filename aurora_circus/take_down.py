@@ -1,0 +1,141 @@
+"""Takes the fleet down: circusd, which ends the systems in their order, or what an earlier circusd has left."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aurora_circus import launch, leftovers
+from aurora_circus.clock import parse_rfc3339
+from aurora_circus.config import Config
+from aurora_circus.context import Context
+from aurora_circus.errors import NotRunningError
+from aurora_circus.facts import Process
+from aurora_circus.feed import FileFeed, last_number
+from aurora_circus.records import Record
+from aurora_circus.terminal import clean, duration, state
+
+SAY_AGAIN = 1.0
+"""Seconds after which SIGTERM is sent again: circusd may lose one."""
+MARGIN = 15.0
+"""Seconds beyond all grace periods in a row until a circusd that still runs is stuck."""
+_LOOK = 0.05
+"""Seconds between two looks at the journal while systems stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a fleet may take to come down."""
+
+    graces: Mapping[str, float]
+    """Each system's grace period."""
+
+    @classmethod
+    def of(cls, config: Config) -> "Patience":
+        """Read it from the configuration."""
+        return cls({each.key: each.graceful_timeout for each in config.systems})
+
+    @property
+    def longest(self) -> float:
+        """Seconds for all of them in a row."""
+        return sum(self.graces.values()) + MARGIN
+
+
+def down(context: Context) -> int:
+    """Take this fleet down, whatever is up of it; return the exit code.
+
+    Raises:
+        NotRunningError: there is nothing.
+    """
+    terminal, fleet = context.terminal, context.fleet
+    process = launch.find(fleet)
+    if process is not None:
+        terminal.say(f"Stopping the fleet {fleet.name} (circusd, pid {process.pid}) …")
+        try:
+            return circusd(context, process)
+        except KeyboardInterrupt:
+            terminal.warn(f"\nno longer watching; circusd was told to end, and goes on with that (pid {process.pid})")
+            return 1
+    known = leftovers.known(fleet)
+    if not leftovers.surviving(known):
+        raise NotRunningError(
+            f"the fleet {fleet.name} is not running, and nothing is left of it\nstart it: {context.advice('up')}"
+        )
+    terminal.say("There is no circusd any more, but some systems of this fleet go on: they are ended.")
+    stale = launch.remove_stale_pidfile(fleet)
+    if stale is not None:
+        terminal.say(f"  {stale}")
+    return _rest(context, known)
+
+
+def circusd(context: Context, process: Process) -> int:
+    """End a circusd and with it its systems, saying how that goes; return the exit code."""
+    terminal, clock = context.terminal, context.clock
+    patience, known = Patience.of(context.config), leftovers.known(context.fleet)
+    feed = FileFeed(context.config, last_number(context.fleet), clock=clock)
+    began, began_at = clock.monotonic(), clock.wall()
+    again = began
+    with launch.watched(process) as watch:
+        while True:
+            now = clock.monotonic()
+            if now >= again:
+                launch.terminate(process)
+                again = now + SAY_AGAIN
+            ended = launch.await_end(process, watch, _LOOK)
+            for each in lines(feed.read(0), began_at):
+                terminal.say(each)
+            if ended:
+                break
+            if now - began > patience.longest:
+                return _stuck(context, process, known)
+    code = _rest(context, known) if leftovers.surviving(known) else 0
+    if code == 0:
+        terminal.say(f"The fleet {context.fleet.name} is down, after {duration(clock.monotonic() - began)}.")
+    return code
+
+
+def lines(records: Sequence[Record], began: float) -> list[str]:
+    """Return who has stopped, and who did so by force, a line each."""
+    found = []
+    for record in records:
+        event, details = record["event"], record.get("details") or {}
+        try:
+            after = f"{duration(max(0.0, parse_rfc3339(record['timestamp']) - began)):>8}"
+        except (KeyError, ValueError):
+            after = " " * 8
+        key = f"{clean(record.get('server')):<24}"
+        if event == "server_stopped":
+            found.append(f"{after}  {key}  {state('stopped')}")
+        elif event == "server_exited" and details.get("signal") == "SIGKILL":
+            found.append(f"{after}  {key}  killed (SIGKILL), its grace period was over")
+    return found
+
+
+def _rest(context: Context, known: Mapping[str, Process]) -> int:
+    """End what lives of the known systems without a circusd."""
+
+    def gone(key: str, after: float, forced: bool) -> None:  # noqa: FBT001 - a callback's argument
+        how = "ended, by force (SIGKILL)" if forced else "ended"
+        context.terminal.say(f"{duration(after):>8}  {clean(key):<24}  {how}")
+
+    order = [each.key for each in reversed(context.config.systems)]
+    alive = {key: known[key] for key in leftovers.surviving(known)}
+    left = leftovers.end(alive, order, Patience.of(context.config).graces, gone, context.clock)
+    if left:
+        context.terminal.warn(
+            f"still running, even after SIGKILL: {', '.join(f'{key} (pid {known[key].pid})' for key in left)}"
+        )
+        context.terminal.warn(
+            f"look at them: ps -o pid,stat,wchan,args -g {','.join(str(known[key].pid) for key in left)}"
+        )
+        return 1
+    leftovers.forget_state(context.fleet)
+    return 0
+
+
+def _stuck(context: Context, process: Process, known: Mapping[str, Process]) -> int:
+    alive = [f"{key} (pid {group[0].pid})" for key, group in leftovers.surviving(known).items()]
+    limit = duration(Patience.of(context.config).longest)
+    context.terminal.warn(
+        f"circusd (pid {process.pid}) is still there after {limit}; still running: {', '.join(alive) or 'none'}"
+    )
+    context.terminal.warn(f"end it by force, then what it leaves: kill -9 {process.pid}; {context.advice('down')}")
+    return 1

@@ -1,0 +1,54 @@
+"""The README says what the code does: its tables are read from it and compared."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from aurora_circus import fleetfile
+from aurora_circus.api import Api
+from aurora_circus.cli import cli
+from aurora_circus.facts import State
+from tests.fake_backend import FakeBackend
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_state_has_its_line_and_no_other() -> None:
+    """In the words of the API and the journal."""
+    table = README.split("| state |", 1)[1].split("\n\n", 1)[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [str(each) for each in State]
+
+
+def test_every_route_is_there_and_no_other() -> None:
+    """As the API itself lists them."""
+    said = set(re.findall(r"`(GET|POST) (/[^` ?]*)`", README))
+    assert said == set(Api(FakeBackend()).routes)
+
+
+def test_every_command_is_there() -> None:
+    """As the command line itself lists them."""
+    line = README.split("On the command\nline: ", 1)[1].split(".\n", 1)[0]
+    assert re.findall(r"`([\w-]+)`", line) == cli.list_commands(click.Context(cli))
+
+
+def test_the_example_of_a_fleet_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of TOML is read without a fault, once what it depends on is there."""
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    other = '[system.database_proxy]\ncommand = "true"\nport = 8081\n'
+    Path("fleet.toml").write_text(f"{example}\n{other}", encoding="utf-8")
+    assert [each.key for each in fleetfile.load().systems] == ["database_proxy", "web"]
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    """`make up` and `make test`."""
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {*re.findall(r"^make (\w+)", README, re.MULTILINE)} <= targets
+
+
+def test_the_readme_stays_short() -> None:
+    """A page that is read at night: 150 lines."""
+    assert len(README.splitlines()) <= 150

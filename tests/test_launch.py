@@ -1,0 +1,263 @@
+"""Which circusd is this fleet's, and what is done about pidfiles that lie."""
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from aurora_circus import launch, processes
+from aurora_circus.config import Config
+from aurora_circus.errors import MachineError
+from aurora_circus.facts import Process
+from aurora_circus.launch import UncertainError
+from tests.fake_fleet import fleet
+
+ME = os.getpid()
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Config:
+    """A fleet with a run_dir."""
+    found = fleet(tmp_path)
+    Path(found.fleet.run_dir).mkdir(parents=True)
+    return found
+
+
+class Seen:
+    """What is seen of every process."""
+
+    words: Sequence[str] = ()
+    folder = "/"
+    trouble: psutil.Error | None = None
+
+    def __init__(self, pid: int) -> None:
+        """Any process."""
+
+    def cmdline(self) -> Sequence[str]:
+        """Return its command line."""
+        if self.trouble is not None:
+            raise self.trouble
+        return self.words
+
+    def cwd(self) -> str:
+        """Return where it was started."""
+        return self.folder
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> type[Seen]:
+    """What psutil says; no circusd answers on any socket."""
+
+    class Here(Seen):
+        pass
+
+    monkeypatch.setattr(psutil, "Process", Here)
+    monkeypatch.setattr(launch, "ask_pid", lambda *_: None)
+    return Here
+
+
+def write_pidfile(around: Config, text: object = ME) -> Path:
+    """Write what circusd would."""
+    file = Path(around.fleet.run_dir) / "circusd.pid"
+    file.write_text(f"{text}\n")
+    return file
+
+
+def write_ini(around: Config, path: Path, *, run_dir: str | None = None) -> Path:
+    """Write as much of a circus.ini as counts here."""
+    path.write_text(
+        f"# The fleet aurora, as aurora-circus read it from x\n\n[circus]\n"
+        f"pidfile = {run_dir or around.fleet.run_dir}/circusd.pid\n"
+    )
+    return path
+
+
+def test_nothing_is_found_where_nothing_is(around: Config) -> None:
+    """Neither a pidfile nor somebody on the socket."""
+    assert launch.find(around.fleet) is None
+
+
+@pytest.mark.parametrize("text", ["", "x", "-5", "1.5"])
+def test_a_pidfile_without_a_pid_is_none(around: Config, text: str) -> None:
+    """Whatever else is in it."""
+    write_pidfile(around, text)
+    assert launch.read_pidfile(around.fleet) is None
+    assert launch.find(around.fleet) is None
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_ours_is_a_circusd_whose_ini_has_our_pidfile(
+    around: Config, seen: type[Seen], tmp_path: Path, relative: bool
+) -> None:
+    """Wherever that ini lies, and however it was named."""
+    write_pidfile(around)
+    ini = write_ini(around, tmp_path / "some.ini")
+    seen.words = ["python", "-m", "circus.circusd", ini.name if relative else str(ini)]
+    seen.folder = str(tmp_path)
+    assert launch.find(around.fleet) == processes.identify(ME)
+
+
+def test_a_living_pid_that_is_no_circusd_is_not_believed(around: Config, seen: type[Seen]) -> None:
+    """circusd itself would believe it, and refuse to start."""
+    file = write_pidfile(around)
+    seen.words = ["sleep", "1000"]
+    assert launch.find(around.fleet) is None
+    assert launch.remove_stale_pidfile(around.fleet) == (
+        f"a stale pidfile is removed: pid {ME} is not this fleet's circusd (sleep 1000)"
+    )
+    assert not file.exists()
+    assert launch.remove_stale_pidfile(around.fleet) is None
+
+
+def test_a_dead_pid_is_not_believed(around: Config) -> None:
+    """The pidfile is left by who was killed."""
+    write_pidfile(around, 2**22 + 1)
+    assert launch.find(around.fleet) is None
+    assert "is gone" in str(launch.remove_stale_pidfile(around.fleet))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_circusd_that_may_be_ours_is_neither_doubled_nor_ended(
+    around: Config, seen: type[Seen], hidden: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ini is gone, or its command line cannot be seen: a person has to decide, unless it says itself who it is."""
+    write_pidfile(around)
+    seen.words = ["circusd", "gone.ini"]
+    seen.trouble = psutil.AccessDenied() if hidden else None
+    with pytest.raises(UncertainError, match=f"pid {ME}"):
+        launch.find(around.fleet)
+    monkeypatch.setattr(launch, "ask_pid", lambda *_: ME)
+    assert launch.find(around.fleet) == processes.identify(ME)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_circusd_without_its_pidfile_is_found_by_its_socket(
+    around: Config, answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has cleaned up too much; one that does not answer is nobody's to replace."""
+    monkeypatch.setattr(launch, "ask_pid", lambda *_: ME if answers else None)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{around.fleet.run_dir}/circusd.sock")
+        assert launch.find(around.fleet) is None, "a socket that nobody listens on is a left-over"
+        listener.listen()
+        if answers:
+            assert launch.find(around.fleet) == processes.identify(ME)
+        else:
+            with pytest.raises(UncertainError, match="is stuck"):
+                launch.find(around.fleet)
+
+
+@pytest.mark.parametrize(
+    ("answer", "pid"), [(b'{"info": {"pid": 12}}', 12), (b"{}", None), (b'{"info": {}}', None), (None, None)]
+)
+def test_circusd_is_asked_for_its_pid(
+    around: Config, answer: bytes | None, pid: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a command that takes no lock, and a bound."""
+    import zmq  # noqa: PLC0415 - it is what is replaced
+
+    class Wire:
+        def setsockopt(self, *_: object) -> None:
+            pass
+
+        connect = send = setsockopt
+
+        def poll(self, timeout: int) -> bool:
+            assert timeout == 5000
+            return answer is not None
+
+        def recv(self) -> bytes:
+            return answer or b""
+
+        def close(self) -> None:
+            pass
+
+    class Context:
+        def socket(self, _: int) -> Wire:
+            return Wire()
+
+        def term(self) -> None:
+            pass
+
+    monkeypatch.setattr(zmq, "Context", Context)
+    assert launch.ask_pid(around.fleet) == pid
+
+
+def test_the_ini_lies_beside_the_fleet_file_or_here(
+    around: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fleet without a file has it in the current directory."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert launch.ini_path(around, has_file=True) == tmp_path / "circus.ini"
+    assert launch.ini_path(around, has_file=False) == tmp_path / "here" / "circus.ini"
+
+
+def test_an_ini_of_somebody_elses_is_left_alone(around: Config, tmp_path: Path) -> None:
+    """One of ours, an empty one and none are written over."""
+    path = tmp_path / "circus.ini"
+    launch.refuse_foreign_ini(path, around.fleet)
+    path.write_text("")
+    launch.refuse_foreign_ini(path, around.fleet)
+    write_ini(around, path)
+    launch.refuse_foreign_ini(path, around.fleet)
+    path.write_text("[circus]\n[watcher:mine]\ncmd = x\n")
+    with pytest.raises(MachineError, match="not one of ours"):
+        launch.refuse_foreign_ini(path, around.fleet)
+
+
+def test_an_ini_that_another_fleet_runs_from_is_left_alone(
+    around: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two fleet files in one directory share it; a fleet that is down does not mind."""
+    path = write_ini(around, tmp_path / "circus.ini", run_dir=str(tmp_path))
+    (tmp_path / "circusd.pid").write_text(str(ME))
+    launch.refuse_foreign_ini(path, around.fleet)
+    monkeypatch.setattr(launch, "command", lambda _: "python -m circus.circusd circus.ini")
+    with pytest.raises(MachineError, match="another fleet runs from"):
+        launch.refuse_foreign_ini(path, around.fleet)
+
+
+def test_a_second_up_waits_for_the_first(around: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says so, once; it does not wait for ever."""
+    told: list[str] = []
+    monkeypatch.setattr(launch, "LOCK_PATIENCE", 0.0)
+    with launch.lock(around.fleet, lambda: told.append("free")):
+        with pytest.raises(MachineError, match="another `up`"), launch.lock(around.fleet, lambda: told.append("taken")):
+            pass
+        monkeypatch.setattr(launch, "LOCK_PATIENCE", 60.0)
+        pauses: list[float] = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                raise InterruptedError
+
+        monkeypatch.setattr(launch, "pause", pause)
+        with pytest.raises(InterruptedError), launch.lock(around.fleet, lambda: told.append("taken")):
+            pass
+    assert told == ["taken"]
+    with launch.lock(around.fleet, lambda: told.append("free again")):
+        pass
+    assert told == ["taken"]
+
+
+def test_a_gone_circusd_needs_no_signal() -> None:
+    """Neither dead nor somebody else's pid is signalled."""
+    assert not launch.terminate(Process(2**22 + 1, 1.0))
+    assert not launch.terminate(Process(ME, 1.0))
+
+
+def test_the_end_of_a_process_is_waited_for_with_a_bound() -> None:
+    """Also where the system has no event for it."""
+    me = processes.identify(ME)
+    assert me is not None
+    with launch.watched(me) as watch:
+        assert not launch.await_end(me, watch, 0.001)
+    assert not launch.await_end(me, None, 0.001)
+    with launch.watched(Process(ME, 1.0)) as watch:
+        assert watch is None
+        assert launch.await_end(Process(ME, 1.0), watch, 60.0)
