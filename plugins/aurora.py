@@ -94,7 +94,9 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         name, event, message = self.split_data(data)
         said: Mapping[str, Any] = self.load_message(message)
         if event == "command":
-            if self._driver.hear([said]):
+            if int(said["seq"]) != self._driver.heard + 1:  # an event was lost: all are read
+                self._driver.start(self._catch_up(self._driver), "reading circusd's commands")
+            elif self._driver.hear([said]):
                 self._driver.start(self._configure(self._driver), "looking at changed watchers")
         elif event == "reap":
             self._driver.reaper.word(int(said["process_pid"]), int(said["exit_code"] or 0))
