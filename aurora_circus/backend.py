@@ -9,7 +9,7 @@ from typing import Any, cast
 from aurora_circus import logs, views
 from aurora_circus.clock import rfc3339
 from aurora_circus.driver import Driver
-from aurora_circus.errors import UnknownServerError
+from aurora_circus.errors import MachineError, UnknownServerError
 from aurora_circus.facts import State
 from aurora_circus.fleet import Operation, Verb
 from aurora_circus.lifecycle import Lifecycle
@@ -135,7 +135,11 @@ class Backend:
                 probes=list(driver.probes.get(key, ())),
                 asked=driver.asked.get(key),
             )
-        answer["output"] = logs.tail(life.system.log, LINES_SHOWN) if life.system.log else []
+        answer["output"], answer["output_error"] = [], None
+        try:
+            answer["output"] = logs.tail(life.system.log, LINES_SHOWN) if life.system.log else []
+        except MachineError as error:
+            answer["output_error"] = str(error)
         return answer
 
     def logs(self, key: str, tail: int) -> list[str]:
@@ -182,11 +186,13 @@ class Backend:
         looked = driver.looked_at
         circusd = driver.trouble is None and looked is not None and now - looked < LATE
         writable = driver.journal.writable
-        healthy = circusd and writable and not late
+        state = driver.state_error
+        healthy = circusd and writable and state is None and not late
         return healthy, {
             "service": "aurora_circus",
             "circusd": {"ok": circusd, "error": driver.trouble},
             "journal": {"ok": writable, "error": driver.journal.last_error},
+            "state": {"ok": state is None, "error": state},
             "probes": {"ok": not late, "late": late},
             "fleet": driver.common.name,
             "run_dir": driver.common.run_dir,

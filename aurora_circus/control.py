@@ -27,6 +27,7 @@ BUSY_PAUSE = 0.02
 """Seconds between two such questions: circusd tells nobody when the lock is free."""
 TURN_PAUSE = 0.25
 """Seconds in which our commands have usually all had their turn; who waits longer says that he waits."""
+NOTHING_CAME = "circusd started no process for {}: its command cannot be run, or numprocesses is 0; see circusd's log"
 _COMMAND_ERROR = 5
 """circus.commands.errors.COMMAND_ERROR: refused; here always "arbiter is already running …"."""
 
@@ -90,12 +91,10 @@ class Control:
                 if self._alive(pid):
                     return int(pid)
             if not info.get("kept"):
-                message = f"circusd started no process for {name}: its command could not be run, see circusd's log"
-                raise CircusError(message)
+                raise CircusError(NOTHING_CAME.format(name))
         info = await self._exclusive("restart", name, busy)
         if not info.get("started"):
-            message = f"circusd started no process for {name}: its command could not be run, see circusd's log"
-            raise CircusError(message)
+            raise CircusError(NOTHING_CAME.format(name))
         return int(info["started"][-1])
 
     async def release(self, name: str) -> None:

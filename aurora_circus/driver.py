@@ -24,7 +24,7 @@ from aurora_circus.errors import CircusBusyError, CircusError, MachineError
 from aurora_circus.facts import Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
-from aurora_circus.lifecycle import SPAWN_PATIENCE
+from aurora_circus.lifecycle import SPAWN_PATIENCE, Lifecycle
 from aurora_circus.reaper import Reaper
 from aurora_circus.statefile import StateFile
 
@@ -80,6 +80,8 @@ class Driver:
         self.reaper = Reaper(self, lambda: self.fleet.lives)
         self._log_faults: dict[str, str] = {}
         self._heard = 0
+        self._same = False
+        """True when the circusd that runs us is the one of our last life."""
         self._saved: object = None
         self._draining: Literal["quit", "down"] | None = None
         parent = processes.identify(os.getppid())
@@ -227,11 +229,13 @@ class Driver:
         self.appeared(key, processes.identify(pid) or Process(pid, 0.0))
 
     async def _prepare_log(self, path: str) -> int:
-        """Return how long the log is now; a log that cannot be made keeps no system from starting."""
+        """Return how long the log is now; one that cannot be made is said, once, and keeps no system from starting."""
         try:
             return int(await self.aside(logs.prepare, path)) if path else 0
         except MachineError as error:
-            log.error("%s", error)
+            if self._log_faults.get(path) != str(error):
+                self._log_faults[path] = str(error)
+                self.record("controller_error", None, {"step": "preparing a log", "error": str(error)})
             return 0
 
     def _reaps(self, key: str) -> bool:
@@ -338,8 +342,11 @@ class Driver:
             self.record("command", None, details)
             return True
         if what.kind in {"quit", "down"}:
-            self._remember()  # how things stood before, and that this was heard: it is not to be heard again
+            self._remember(going_down=True)  # what stood before, and that this was heard: not to be heard again
             self._draining = what.kind
+            by = "signal" if entry["client"] is None else "circusctl"
+            details = {"verb": entry["command"], "by": by, "servers": list(self.fleet.lives), "operation": None}
+            self.record("command", None, details)
             self._decide(lambda: self.fleet.drain(now))
         elif what.kind == "note" and what.servers:
             self._decide(lambda: self.fleet.outside(now, what.verb, what.servers, "circusctl"))
@@ -410,15 +417,27 @@ class Driver:
 
     # --- memory ----------------------------------------------------------------------------------------------------
 
-    def _remember(self) -> None:
-        """Save what has to survive, where it has changed."""
-        current = (memory.remember(self.fleet), self._heard)
+    @staticmethod
+    def _was_up(life: Lifecycle, known: Memory) -> bool:
+        return life.wanted and known.wanted and known.state in {State.STARTING, State.HEALTHY, State.UNHEALTHY}
+
+    def _remember(self, *, going_down: bool = False) -> None:
+        """Save what has to survive, where it has changed; what is taken down in good order comes up by its turn."""
+        known = memory.remember(self.fleet)
+        if going_down:
+            known = {key: memory.at_rest(each) for key, each in known.items()}
+        current = (known, self._heard)
         if current == self._saved or self._draining:
             return
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
         frozen = memory.freeze(current[0], shift)
         self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd})
+
+    @property
+    def state_error(self) -> str | None:
+        """Why what must survive is not on the disk; None while it is."""
+        return self._state.last_error
 
     def saved(self, timeout: float) -> bool:
         """Wait ``timeout`` seconds at most, in a thread of the caller's, until what must survive is on the disk."""
@@ -429,8 +448,10 @@ class Driver:
         memories, faults = memory.thaw(saved.get("systems"), self.clock.wall() - self.clock.monotonic())
         for fault in faults:
             log.warning("%s", fault)
-        if saved.get("circusd") == self._circusd:
-            self._heard = int(saved.get("heard", 0))
+        self._same = saved.get("circusd") == self._circusd
+        heard = saved.get("heard")
+        if self._same and isinstance(heard, int):
+            self._heard = heard
         return memories
 
     def adopt(self, memories: Mapping[str, Memory], running: Mapping[str, Sequence[int]]) -> list[str]:
@@ -449,6 +470,10 @@ class Driver:
                     life.adopt(now, process)
                     life.spawned_at = now - processes.age(process, self.clock.wall())
                     self.reaper.watch(key, process)
+                elif process is None and known.process is not None and self._same and self._was_up(life, known):
+                    adopted.append(key)
+                    life.adopt(now, known.process)  # it died while nobody looked: that is an exit like any other
+                    self.reaper.watch(key, known.process)
                 elif process is None and known.process is not None and processes.alive(known.process):
                     life.process = known.process  # left over: it serves until its turn has come
                     self.reaper.watch(key, known.process)

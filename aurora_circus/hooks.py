@@ -144,7 +144,7 @@ def _listen(arbiter: Any, client: bytes | None, message: bytes) -> None:
     refused = name in TAKES_LOCK and (arbiter._restarting or arbiter._exclusive_running_command is not None)
     if refused and client is None:
         return  # a signal's quit, said again soon
-    everything = name == "quit" or (name in {"stop", "restart"} and _names_plugin_and_more(arbiter, properties))
+    everything = name == "quit" or (name in {"stop", "restart"} and _names_everything(arbiter, properties))
     if name in TAKES_LOCK and not refused:
         _whole_fleet = everything
     who = None if client is None else client.decode("ascii", "replace")
@@ -174,8 +174,8 @@ def _show(watcher: Any) -> None:
     watcher.aurora_busy = watcher.arbiter._exclusive_running_command
 
 
-def _names_plugin_and_more(arbiter: Any, properties: dict[str, Any]) -> bool:
-    """Say whether a stop or restart means everything: it names nothing, or the plugin among others."""
+def _names_everything(arbiter: Any, properties: dict[str, Any]) -> bool:
+    """Say whether a stop or restart means everything: it names nothing, or all of ours by a pattern."""
     if "name" not in properties:
         return True
     name, match = str(properties["name"]).lower(), properties.get("match", "glob")
@@ -185,8 +185,8 @@ def _names_plugin_and_more(arbiter: Any, properties: dict[str, Any]) -> bool:
         pattern = re.compile(translate(name) if match == "glob" else name)
     except re.error:
         return False
-    hit = [each for each in arbiter.watchers if pattern.match(each.name.lower())]
-    return len(hit) > 1 and any("aurora_commands" in each.optnames for each in hit)
+    ours = [each for each in arbiter.watchers if {"aurora", "aurora_commands"} & set(each.optnames)]
+    return all(pattern.match(each.name.lower()) for each in ours)
 
 
 # --- the order of a shutdown ---------------------------------------------------------------------------------------

@@ -15,6 +15,28 @@ HELD = frozenset({State.BACKOFF, State.FAILED})
 _TIMES = ("due", "down_since")
 
 
+def _check(memory: Memory) -> None:
+    """Refuse a memory with a value that is not of its field's type.
+
+    Raises:
+        TypeError: one is not.
+    """
+    kinds: dict[str, tuple[type, ...]] = {
+        "wanted": (bool,),
+        "attempt": (int,),
+        "restarts": (int,),
+        "due": (int, float, type(None)),
+        "down_since": (int, float, type(None)),
+        "error": (str, type(None)),
+        "port": (int, type(None)),
+    }
+    for name, kind in kinds.items():
+        value = getattr(memory, name)
+        if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
+            message = f"{name} is {value!r}"
+            raise TypeError(message)
+
+
 def remember(fleet: Fleet) -> dict[str, Memory]:
     """Return what has to be known of each system."""
     return {
@@ -31,6 +53,13 @@ def remember(fleet: Fleet) -> dict[str, Memory]:
         )
         for each in fleet
     }
+
+
+def at_rest(memory: Memory) -> Memory:
+    """Return the memory of a system that is being taken down in good order: wanted or not, it no longer runs."""
+    if memory.state in HELD:
+        return memory
+    return dataclasses.replace(memory, state=State.WAITING if memory.wanted else State.STOPPED)
 
 
 def freeze(memories: Mapping[str, Memory], shift: float) -> dict[str, dict[str, Any]]:
@@ -51,6 +80,7 @@ def thaw(frozen: object, shift: float) -> tuple[dict[str, Memory], list[str]]:
     for key, values in frozen.items() if isinstance(frozen, Mapping) else ():
         try:
             memory = Memory(**values)
+            _check(memory)
             process = None if memory.process is None else Process(int(memory.process[0]), float(memory.process[1]))
             due = None if memory.due is None else memory.due - shift
             down_since = None if memory.down_since is None else memory.down_since - shift

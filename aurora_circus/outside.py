@@ -60,10 +60,6 @@ def meaning(entry: Mapping[str, Any], servers: Iterable[str], running: Iterable[
         case "reload":
             up = set(running)
             return Meaning("order", "restart", tuple(each for each in named or () if each in up))
-        case "decr":
-            return Meaning("note", "stop", named or ())
-        case "incr":
-            return Meaning("note", "start", named or ())
         case "set" if set(properties.get("options", {})) - PLAIN_SET:
             up = set(running)
             return Meaning("order", "restart", tuple(each for each in named or () if each in up))

@@ -17,7 +17,9 @@ from aurora_circus.lifecycle import Lifecycle
 
 EXIT_PATIENCE = 0.05
 """Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
-ORDER_PATIENCE = 0.1
+_BY_REQUEST = ((0, None), (None, "SIGTERM"))
+"""How a process ends that was asked to: such an end is no crash before circusd has had the time to say who asked."""
+ORDER_PATIENCE = 0.5
 """Seconds that the word of one exit waits for that of an earlier one, whose details take longer to find out."""
 WORDS_KEPT = 50
 """Of circusd's words on how processes ended."""
@@ -114,12 +116,13 @@ class Reaper:
 
     async def _how(self, key: str, process: Process) -> Exit:
         seen = processes.exit_status(process)
-        if seen is None and process.pid not in self._words:
-            await asyncio.sleep(EXIT_PATIENCE)
+        life = self._lives().get(key)
+        up = life is not None and life.wanted and life.state in {State.STARTING, State.HEALTHY}
+        if (up and seen in _BY_REQUEST) or (seen is None and process.pid not in self._words):
+            await asyncio.sleep(EXIT_PATIENCE)  # circusd's word on who wanted it, or on how it ended, is on its way
         if seen is None:
             code = self._words.pop(process.pid, None)
             seen = (code, None) if code is None or code >= 0 else (None, processes.signal_name(-code))
-        life = self._lives().get(key)
         if life is None or not life.system.log:
             return Exit(*seen)
         size = self._log_sizes.get(key, 0)

@@ -118,6 +118,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             await asyncio.sleep(LOOK_EVERY)
 
     async def _begin(self) -> None:
+        if os.getpid() not in await self._control.pids(self._watcher):
+            # the circusd that started us died while we did: its successor, on the same sockets, has another plugin
+            message = f"circusd does not hold this process for its watcher {self._watcher}"
+            raise CircusError(message)
         options = await self._control.options(self._watcher)
         text = options["fleet"]
         common = settings.loads(settings.Fleet, text if text.startswith("{") else unquote(text))
@@ -248,7 +252,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             if driver.draining:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(driver.stopped.wait(), STOP_PATIENCE)
-            driver.record("controller_stopped", None, {"pid": os.getpid(), "why": why, "orderly": driver.orderly})
+            driver.record("controller_stopped", None, {"pid": os.getpid(), "why": why, "orderly": driver.draining})
             driver.close()
         if self._api is not None:
             self._api.stop(1.0)

@@ -23,10 +23,16 @@ def test_what_was_remembered_comes_back_through_json() -> None:
 
 def test_what_makes_no_sense_is_named_and_costs_nobody_else() -> None:
     """A state file of another version, or one that somebody has edited."""
-    frozen = {"odd": {"colour": "red"}, "worse": 5, "bad": {"state": "merry"}, "web": {"wanted": False}}
+    frozen = {
+        "odd": {"colour": "red"},
+        "worse": 5,
+        "bad": {"state": "merry"},
+        "many": {"attempt": "many"},
+        "web": {"wanted": False},
+    }
     known, faults = memory.thaw(frozen, SHIFT)
     assert known == {"web": Memory(wanted=False)}
-    assert [fault.split()[4] for fault in faults] == ["odd", "worse", "bad"]
+    assert [fault.split()[4] for fault in faults] == ["odd", "worse", "bad", "many"]
     assert memory.thaw([1], SHIFT) == ({}, [])
 
 

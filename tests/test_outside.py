@@ -64,12 +64,6 @@ def test_a_changed_command_line_asks_for_a_new_process_and_a_changed_patience_do
     assert said("set", name="left", options={"graceful_timeout": 3}) == NOTHING
 
 
-def test_decr_means_stop_and_incr_means_start() -> None:
-    """A watcher of ours has one process or none."""
-    assert said("decr", name="left") == Meaning("note", "stop", ("left",))
-    assert said("incr", name="left") == Meaning("note", "start", ("left",))
-
-
 @pytest.mark.parametrize("command", ["reloadconfig", "rm", "add"])
 def test_what_changes_the_watchers_has_them_looked_at_again(command: str) -> None:
     """No event of circus's says what has changed."""
@@ -81,7 +75,7 @@ def test_what_a_reloadconfig_brings_down_was_nobodys_wish() -> None:
     assert said("reconfigured", name="left") == Meaning("went", "restart", ("left",))
 
 
-@pytest.mark.parametrize("command", ["kill", "signal", "stats"])
+@pytest.mark.parametrize("command", ["kill", "signal", "stats", "incr", "decr"])
 def test_a_signal_is_what_it_does(command: str) -> None:
-    """No wish: what dies of it is restarted."""
+    """No wish: what dies of it is restarted; and circus counts no singleton up or down."""
     assert said(command, name="left") == NOTHING

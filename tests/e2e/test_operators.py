@@ -123,6 +123,20 @@ def test_circusctl_stop_and_start_of_everything(fleet: Make) -> None:
     assert order(running, "server_started", after=running.events("controller_started")[1]["seq"]) == list(CHAIN)
 
 
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_a_pattern_that_hits_the_plugin_touches_nobody_it_does_not_name(fleet: Make, verb: str) -> None:
+    """circusctl stop 'a*' means alpha and the plugin aurora: the others run on, and the wish is heard."""
+    running = fleet({"alpha": {}, "brain": {}}).start()
+    before = running.pids()
+    running.circusctl(verb, "a*", "--waiting")
+    if verb == "stop":
+        running.circusctl("start", "aurora", "--waiting")
+    running.event("controller_started", nth=2)
+    running.states(brain="healthy", alpha={"stop": "stopped", "restart": "healthy"}[verb])
+    assert running.pids()["brain"] == before["brain"]
+    assert not running.events("server_exited", "brain")
+
+
 def test_circusctl_restart_of_everything_keeps_the_wishes(fleet: Make) -> None:
     """What is wanted is up again, and nothing else."""
     running = fleet(CHAIN).start()

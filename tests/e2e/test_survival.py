@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 
+import psutil
 import pytest
 
 from aurora_circus import ports
@@ -67,6 +69,31 @@ def test_what_was_given_up_and_what_was_stopped_stays_so(fleet: Make) -> None:
     made.event("controller_started", nth=3)
     made.states(broken="failed", unwanted="stopped", web="healthy")
     assert (len(made.started("broken")), len(made.started("unwanted"))) == (2, 1)
+
+
+def test_what_died_while_the_plugin_was_away_is_a_crash_like_any_other(fleet: Make) -> None:
+    """Its exit is journaled, it costs an attempt, and its restart waits at no gate."""
+    running = fleet({"brain": {}, "web": {"depends_on": ["brain"], "gate": "strict"}}).start()
+    running.post("/api/autonomous/stop/brain?wait=20")
+    old, plugin = running.pids()["web"], running.plugin()
+    os.kill(plugin, signal.SIGSTOP)
+    os.kill(old, signal.SIGKILL)
+    os.kill(plugin, signal.SIGKILL)
+    running.new_process("web", old)
+    assert running.event("server_exited", "web")["details"]["pid"] == old
+    assert running.event("server_recovered", "web")["details"]["attempt"] == 1
+    running.states(brain="stopped", web="healthy")
+
+
+def test_a_plugin_that_circusd_does_not_hold_leaves(fleet: Make) -> None:
+    """One brain: a plugin that an earlier circusd had started ends itself, and writes nothing into the journal."""
+    running = fleet({"web": {}}).start()
+    command = psutil.Process(running.plugin()).cmdline()
+    stranger = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=running.folder)
+    assert stranger.returncode == 1
+    assert "does not hold this process" in stranger.stdout + stranger.stderr
+    assert len(running.events("controller_started")) == 1
+    assert running.status()["web"]["healthy"]
 
 
 def kill_circusd(running: Fleet) -> None:
