@@ -66,7 +66,9 @@ class Exit:
             if self.code is None
             else f"exited with code {self.code}"
         )
-        return f"{how}: {self.last_line}" if self.last_line else how
+        if not self.last_line:
+            return how
+        return f"{how}: {self.last_line}" if self.code else f"{how}; its last output: {self.last_line}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -357,6 +357,7 @@ def test_a_shutdown_by_circusd_starts_and_ends_nothing() -> None:
     [
         (Exit(code=0), "exited with code 0"),
         (Exit(signal="SIGKILL"), "killed by SIGKILL"),
+        (Exit(signal="SIGSEGV", last_line="loading"), "killed by SIGSEGV; its last output: loading"),
         (Exit(code=1, last_line="ImportError: no flask"), "exited with code 1: ImportError: no flask"),
         (Exit(), "ended, nobody saw how"),
     ],
