@@ -11,7 +11,19 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aurora_circus import launch, leftovers, operate, overview, preflight, reach, render, report, sentences, take_down
+from aurora_circus import (
+    launch,
+    leftovers,
+    lookup,
+    operate,
+    overview,
+    preflight,
+    reach,
+    render,
+    report,
+    sentences,
+    take_down,
+)
 from aurora_circus.config import Config
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, MachineError, NotRunningError
@@ -52,7 +64,7 @@ def _up(order: Order) -> int:
     context = order.context
     config, terminal = context.config, context.terminal
     with Interrupts() as interrupts:
-        running = launch.find(config.fleet)
+        running = lookup.find(config.fleet)
         if running is not None:
             return _running(order, running)
         left = leftovers.surviving(leftovers.known(config.fleet))
@@ -66,7 +78,7 @@ def _up(order: Order) -> int:
             locked.enter_context(
                 launch.lock(config.fleet, lambda: terminal.say("Another `up` is starting this fleet: waiting …"))
             )
-            running = launch.find(config.fleet)  # by that other one, meanwhile
+            running = lookup.find(config.fleet)  # by that other one, meanwhile
             if running is None:
                 code = _run(order, interrupts, locked.close)
         return code if running is None else _running(order, running)
@@ -130,7 +142,7 @@ def _write_ini(order: Order) -> Path:
         render.write(text, order.ini)
     except OSError as error:
         raise MachineError(f"writing {order.ini}: {error.strerror}") from error
-    stale = launch.remove_stale_pidfile(config.fleet)
+    stale = lookup.remove_stale_pidfile(config.fleet)
     if stale is not None:
         order.context.terminal.say(stale)
     return order.ini
@@ -231,7 +243,7 @@ def _running(order: Order, process: Process) -> int:
         client, health = reach.connect(context)
     except (NotRunningError, reach.Unreachable) as error:
         return _unreachable(context, process, error)
-    if launch.ask_pid(config.fleet) is None:
+    if lookup.ask_pid(config.fleet) is None:
         return _stuck(context, process)
     code = 0
     if order.keys:
@@ -241,7 +253,7 @@ def _running(order: Order, process: Process) -> int:
 
 
 def _unreachable(context: Context, process: Process, error: AuroraError) -> int:
-    if launch.ask_pid(context.fleet) is None:
+    if lookup.ask_pid(context.fleet) is None:
         return _stuck(context, process)
     overview.show_saved(context)
     context.terminal.warn(str(error))
@@ -249,7 +261,7 @@ def _unreachable(context: Context, process: Process, error: AuroraError) -> int:
 
 
 def _stuck(context: Context, process: Process) -> int:
-    limit = duration(launch.PING_PATIENCE)
+    limit = duration(lookup.PING_PATIENCE)
     context.terminal.warn(f"circusd (pid {process.pid}) lives and does not answer within {limit}: it is stuck")
     context.terminal.warn(f"replace it (the systems go on meanwhile): kill -9 {process.pid}; {context.advice('up')}")
     return 1

@@ -1,6 +1,6 @@
 """``check``: what is wrong with a fleet before it is started, and, when asked, each of its systems tried alone."""
 
-from aurora_circus import launch, leftovers, preflight, sentences, trial
+from aurora_circus import leftovers, lookup, preflight, sentences, trial
 from aurora_circus.context import Context
 from aurora_circus.interrupts import Interrupted, Interrupts
 from aurora_circus.terminal import one
@@ -9,7 +9,7 @@ from aurora_circus.terminal import one
 def run(context: Context, *, live: bool) -> int:
     """Say all findings; with ``live``, try every system. Return the exit code."""
     config, terminal = context.config, context.terminal
-    running = launch.find(config.fleet)
+    running = lookup.find(config.fleet)
     known = leftovers.surviving(leftovers.known(config.fleet))
     own = [each.pid for group in known.values() for each in group]
     if running is not None:

@@ -115,12 +115,11 @@ def up(keys: tuple[str, ...], detach: bool, **options: str | None) -> None:
     running. With -d it returns when all have settled: 0 when all are healthy, 1 naming those that are not.
     """
     from aurora_circus import bring_up, launch, operate
-    from aurora_circus.fleetfile import NO_FILE
 
     context = load(**options)
     operate.check_keys(keys, [each.key for each in context.config.systems])
-    ini = launch.ini_path(context.config, has_file=context.config.source != NO_FILE)
-    raise SystemExit(bring_up.up(bring_up.Order(context=context, ini=ini, keys=keys, detach=detach)))
+    order = bring_up.Order(context=context, ini=launch.ini_path(context.config), keys=keys, detach=detach)
+    raise SystemExit(bring_up.up(order))
 
 
 @cli.command()

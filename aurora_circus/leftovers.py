@@ -16,7 +16,7 @@ from aurora_circus import processes
 from aurora_circus.clock import Clock
 from aurora_circus.facts import Process
 from aurora_circus.interrupts import pause
-from aurora_circus.launch import read_text
+from aurora_circus.lookup import read_text
 from aurora_circus.settings import Fleet
 
 _STATE = "state.json"

@@ -99,9 +99,9 @@ def _nobody(context: Context, client: Client, pid: int | None) -> AuroraError:
 
 def circusd_pid(context: Context) -> int | None:
     """Return the pid of this fleet's circusd, None when none runs."""
-    from aurora_circus import launch  # noqa: PLC0415 - psutil takes 25 ms, and most calls need none of it
+    from aurora_circus import lookup  # noqa: PLC0415 - psutil takes 25 ms, and most calls need none of it
 
-    found = launch.find(context.fleet)
+    found = lookup.find(context.fleet)
     return None if found is None else found.pid
 
 

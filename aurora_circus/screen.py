@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import click
+
 from aurora_circus.progress import Progress
 from aurora_circus.records import Record
 from aurora_circus.terminal import Terminal
@@ -26,7 +28,8 @@ def screen(terminal: Terminal, progress: Progress) -> Iterator[Show]:
 
         def show(records: Sequence[Record], status: Mapping[str, Mapping[str, Any]], now: float) -> None:
             progress.lines(records)
-            live.update(Text.from_ansi(progress.table(status, now, terminal.width)), refresh=True)
+            table = progress.table(status, now, terminal.width)
+            live.update(Text.from_ansi(table) if terminal.colour else Text(click.unstyle(table)), refresh=True)
 
         yield show
 

@@ -14,8 +14,8 @@ from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, MachineError
 from aurora_circus.facts import Process
 from aurora_circus.feed import ApiFeed, Feed, FileFeed, journal_path, last_number
-from aurora_circus.launch import read_pidfile
 from aurora_circus.logs import tail
+from aurora_circus.lookup import read_pidfile
 from aurora_circus.processes import identify
 from aurora_circus.progress import Progress, troubled, unsettled
 from aurora_circus.records import Record
@@ -132,6 +132,8 @@ class Session:
                 records = feed.read(wait)
             except (RefusedError, LostError):  # the plugin is being restarted, or all of it ends
                 self._feed = None
+                if self._ended_within(_CONNECT):
+                    raise CircusdEndedError from None
                 continue
             except (ApiError, ForeignError) as error:
                 self.terminal.warn(f"{error}; going on with {journal_path(self.config.fleet)}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aurora_circus import launch, leftovers
+from aurora_circus import launch, leftovers, lookup
 from aurora_circus.clock import parse_rfc3339
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -46,7 +46,7 @@ def down(context: Context) -> int:
         NotRunningError: there is nothing.
     """
     terminal, fleet = context.terminal, context.fleet
-    process = launch.find(fleet)
+    process = lookup.find(fleet)
     if process is not None:
         terminal.say(f"Stopping the fleet {fleet.name} (circusd, pid {process.pid}) …")
         try:
@@ -60,7 +60,7 @@ def down(context: Context) -> int:
             f"the fleet {fleet.name} is not running, and nothing is left of it\nstart it: {context.advice('up')}"
         )
     terminal.say("There is no circusd any more, but some systems of this fleet go on: they are ended.")
-    stale = launch.remove_stale_pidfile(fleet)
+    stale = lookup.remove_stale_pidfile(fleet)
     if stale is not None:
         terminal.say(f"  {stale}")
     return _rest(context, known)

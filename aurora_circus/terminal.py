@@ -40,8 +40,10 @@ class Terminal:
     def __init__(self, out: TextIO | None = None) -> None:
         """Look at the terminal once."""
         self._out = out or sys.stdout
-        self.tty = self._out.isatty() and os.environ.get("TERM") != "dumb"
-        self.colour = self.tty and not os.environ.get("NO_COLOR")
+        dumb = os.environ.get("TERM") == "dumb"
+        self._plain = dumb or bool(os.environ.get("NO_COLOR"))
+        self.tty = self._out.isatty() and not dumb
+        self.colour = self.tty and not self._plain
         self.forgiving = False
         """Whether it does not matter that nobody can be told any more."""
 
@@ -60,7 +62,7 @@ class Terminal:
 
     def _write(self, text: str, to: TextIO) -> None:
         try:
-            click.echo(text, file=to, color=self.colour if to is self._out else None)
+            click.echo(text, file=to, color=False if self._plain else None)
         except OSError:
             if not self.forgiving:
                 raise

@@ -23,6 +23,11 @@ Route = Callable[[Query], Any]
 """Gives the body, or (status, body), or (status, body, headers); None closes the connection without an answer."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a client that has left."""
+
+
 class FakeApi:
     """Answers by ``routes``, ``"GET /path"`` → a :data:`Route`, and remembers what it was asked."""
 
@@ -31,7 +36,7 @@ class FakeApi:
         self.headers: list[Mapping[str, str]] = []
         self.details: dict[str, Any] = {"fleet": name, "run_dir": run_dir, "bundled": False}
         self.routes: dict[str, Route] = {"GET /health": lambda _: {"success": True, "details": self.details}}
-        self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._httpd = _Server(("127.0.0.1", 0), self._handler())
         self.port = int(self._httpd.server_address[1])
 
     def on(self, call: str, answer: Any) -> None:

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aurora_circus import bring_up, launch, leftovers, operate, preflight, reach, render, session, take_down
+from aurora_circus import bring_up, launch, leftovers, lookup, operate, preflight, reach, render, session, take_down
 from aurora_circus.bring_up import Order
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -71,19 +72,24 @@ class World:
 
     def __init__(self, around: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         """No circusd runs yet, nothing is wrong, and one that is started has its pidfile at once."""
-        self.context = context(around)
+        self._around = around
         self.child = Child()
         self.running: Process | None = None
         self.findings: list[Finding] = []
         self.taken_down: list[Process] = []
         self.rendered: list[Config] = []
-        monkeypatch.setattr(launch, "find", lambda _: self.running)
+        monkeypatch.setattr(lookup, "find", lambda _: self.running)
         monkeypatch.setattr(launch, "start", lambda *_: self.child)
-        monkeypatch.setattr(launch, "ask_pid", lambda *_: PID)
+        monkeypatch.setattr(lookup, "ask_pid", lambda *_: PID)
         monkeypatch.setattr(session, "read_pidfile", lambda _: PID)
         monkeypatch.setattr(preflight, "inspect", lambda *_, **__: self.findings)
         monkeypatch.setattr(render, "render", self._render)
         monkeypatch.setattr(take_down, "circusd", self._take_down)
+
+    @cached_property
+    def context(self) -> Context:
+        """The surroundings; made within the test, for it to write to what that captures."""
+        return context(self._around)
 
     def up(self, *keys: str, detach: bool = True) -> int:
         """Bring it up."""
@@ -397,7 +403,7 @@ def test_one_that_another_up_has_started_meanwhile_is_running_already(
 ) -> None:
     """It is looked for again when the lock is ours."""
     found = iter([None, Process(PID, 1.0)])
-    monkeypatch.setattr(launch, "find", lambda _: next(found))
+    monkeypatch.setattr(lookup, "find", lambda _: next(found))
     assert world.up() == 0
     assert "is running already" in capsys.readouterr().out
 
@@ -407,7 +413,7 @@ def test_a_stuck_circusd_is_exit_1_and_says_what_to_do(
 ) -> None:
     """Although the API may go on answering."""
     world.running = Process(PID, 1.0)
-    monkeypatch.setattr(launch, "ask_pid", lambda *_: None)
+    monkeypatch.setattr(lookup, "ask_pid", lambda *_: None)
     assert world.up() == 1
     said = capsys.readouterr().err
     assert "circusd (pid 77) lives and does not answer within 5.00 s" in said
@@ -468,3 +474,43 @@ def test_taking_down_is_not_ended_by_a_second_ctrl_c(
     interrupting(world, api, signal.SIGINT)
     assert world.up(detach=False) == 0
     assert "still stopping (circusd, pid 77): it may take 25 s at most" in capsys.readouterr().err
+
+
+def test_a_plugin_that_is_gone_later_is_no_reason_to_end_anything(
+    world: World, api: FakeApi, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The systems do their work; it is said that nobody watches them, and the journal is read on."""
+    asked: list[int] = []
+
+    def route(query: Any) -> Any:
+        asked.append(1)
+        if len(asked) <= 2:
+            return events()(query)
+        api.details["fleet"] = "another"
+        monkeypatch.setattr(session, "CONTROLLER_PATIENCE", 0.0)
+        write_journal(world.context.config, record(7, "server_stopped", "brain"))
+        return None
+
+    def wait() -> None:
+        waits.append(1)
+        if len(waits) > 5:
+            world.child.returncode = 1
+
+    waits: list[int] = []
+    api.on("GET /events", route)
+    world.child.waits = wait
+    assert world.up(detach=False) == 1
+    said = capsys.readouterr()
+    assert "nobody watches them until it is back" in said.err
+    assert "brain                     stopped" in said.out
+    assert not world.taken_down
+
+
+def test_a_start_that_is_refused_costs_only_that(
+    world: World, api: FakeApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token that may only look, say."""
+    api.on("GET /status", {"brain": system("stopped"), "router": system("stopped")})
+    api.on("POST /start/brain", (403, {"error": "this token may look, not touch"}))
+    assert world.up("brain") == 0
+    assert "starting brain: this token may look, not touch" in capsys.readouterr().err

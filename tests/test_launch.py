@@ -2,17 +2,20 @@
 
 import os
 import socket
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from aurora_circus import launch, processes
+from aurora_circus import launch, lookup, processes
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
-from aurora_circus.launch import UncertainError
+from aurora_circus.fleetfile import NO_FILE
+from aurora_circus.lookup import UncertainError
 from tests.fake_fleet import fleet
 
 ME = os.getpid()
@@ -55,7 +58,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> type[Seen]:
         pass
 
     monkeypatch.setattr(psutil, "Process", Here)
-    monkeypatch.setattr(launch, "ask_pid", lambda *_: None)
+    monkeypatch.setattr(lookup, "ask_pid", lambda *_: None)
     return Here
 
 
@@ -77,15 +80,15 @@ def write_ini(around: Config, path: Path, *, run_dir: str | None = None) -> Path
 
 def test_nothing_is_found_where_nothing_is(around: Config) -> None:
     """Neither a pidfile nor somebody on the socket."""
-    assert launch.find(around.fleet) is None
+    assert lookup.find(around.fleet) is None
 
 
 @pytest.mark.parametrize("text", ["", "x", "-5", "1.5"])
 def test_a_pidfile_without_a_pid_is_none(around: Config, text: str) -> None:
     """Whatever else is in it."""
     write_pidfile(around, text)
-    assert launch.read_pidfile(around.fleet) is None
-    assert launch.find(around.fleet) is None
+    assert lookup.read_pidfile(around.fleet) is None
+    assert lookup.find(around.fleet) is None
 
 
 @pytest.mark.parametrize("relative", [False, True])
@@ -97,26 +100,26 @@ def test_ours_is_a_circusd_whose_ini_has_our_pidfile(
     ini = write_ini(around, tmp_path / "some.ini")
     seen.words = ["python", "-m", "circus.circusd", ini.name if relative else str(ini)]
     seen.folder = str(tmp_path)
-    assert launch.find(around.fleet) == processes.identify(ME)
+    assert lookup.find(around.fleet) == processes.identify(ME)
 
 
 def test_a_living_pid_that_is_no_circusd_is_not_believed(around: Config, seen: type[Seen]) -> None:
     """circusd itself would believe it, and refuse to start."""
     file = write_pidfile(around)
     seen.words = ["sleep", "1000"]
-    assert launch.find(around.fleet) is None
-    assert launch.remove_stale_pidfile(around.fleet) == (
+    assert lookup.find(around.fleet) is None
+    assert lookup.remove_stale_pidfile(around.fleet) == (
         f"a stale pidfile is removed: pid {ME} is not this fleet's circusd (sleep 1000)"
     )
     assert not file.exists()
-    assert launch.remove_stale_pidfile(around.fleet) is None
+    assert lookup.remove_stale_pidfile(around.fleet) is None
 
 
 def test_a_dead_pid_is_not_believed(around: Config) -> None:
     """The pidfile is left by who was killed."""
     write_pidfile(around, 2**22 + 1)
-    assert launch.find(around.fleet) is None
-    assert "is gone" in str(launch.remove_stale_pidfile(around.fleet))
+    assert lookup.find(around.fleet) is None
+    assert "is gone" in str(lookup.remove_stale_pidfile(around.fleet))
 
 
 @pytest.mark.parametrize("hidden", [False, True])
@@ -128,9 +131,9 @@ def test_a_circusd_that_may_be_ours_is_neither_doubled_nor_ended(
     seen.words = ["circusd", "gone.ini"]
     seen.trouble = psutil.AccessDenied() if hidden else None
     with pytest.raises(UncertainError, match=f"pid {ME}"):
-        launch.find(around.fleet)
-    monkeypatch.setattr(launch, "ask_pid", lambda *_: ME)
-    assert launch.find(around.fleet) == processes.identify(ME)
+        lookup.find(around.fleet)
+    monkeypatch.setattr(lookup, "ask_pid", lambda *_: ME)
+    assert lookup.find(around.fleet) == processes.identify(ME)
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -138,16 +141,16 @@ def test_a_circusd_without_its_pidfile_is_found_by_its_socket(
     around: Config, answers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody has cleaned up too much; one that does not answer is nobody's to replace."""
-    monkeypatch.setattr(launch, "ask_pid", lambda *_: ME if answers else None)
+    monkeypatch.setattr(lookup, "ask_pid", lambda *_: ME if answers else None)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{around.fleet.run_dir}/circusd.sock")
-        assert launch.find(around.fleet) is None, "a socket that nobody listens on is a left-over"
+        assert lookup.find(around.fleet) is None, "a socket that nobody listens on is a left-over"
         listener.listen()
         if answers:
-            assert launch.find(around.fleet) == processes.identify(ME)
+            assert lookup.find(around.fleet) == processes.identify(ME)
         else:
             with pytest.raises(UncertainError, match="is stuck"):
-                launch.find(around.fleet)
+                lookup.find(around.fleet)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ def test_circusd_is_asked_for_its_pid(
             pass
 
     monkeypatch.setattr(zmq, "Context", Context)
-    assert launch.ask_pid(around.fleet) == pid
+    assert lookup.ask_pid(around.fleet) == pid
 
 
 def test_the_ini_lies_beside_the_fleet_file_or_here(
@@ -192,8 +195,8 @@ def test_the_ini_lies_beside_the_fleet_file_or_here(
     """A fleet without a file has it in the current directory."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert launch.ini_path(around, has_file=True) == tmp_path / "circus.ini"
-    assert launch.ini_path(around, has_file=False) == tmp_path / "here" / "circus.ini"
+    assert launch.ini_path(around) == tmp_path / "circus.ini"
+    assert launch.ini_path(replace(around, source=NO_FILE)) == tmp_path / "here" / "circus.ini"
 
 
 def test_an_ini_of_somebody_elses_is_left_alone(around: Config, tmp_path: Path) -> None:
@@ -261,3 +264,21 @@ def test_the_end_of_a_process_is_waited_for_with_a_bound() -> None:
     with launch.watched(Process(ME, 1.0)) as watch:
         assert watch is None
         assert launch.await_end(Process(ME, 1.0), watch, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "elsewhere", "after"),
+    [(None, False, "{root}"), ("/x", False, "{root}:/x"), (None, True, None), ("/x", True, "/x")],
+)
+def test_a_bare_checkout_is_told_to_circusd(
+    before: str | None, elsewhere: bool, after: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only that: what is installed is found by itself, and the systems inherit the environment."""
+    root = str(Path(launch.__file__).parent.parent)
+    others = [each for each in sys.path if os.path.realpath(each) != root]
+    monkeypatch.setattr(sys, "path", [root, *others, *([root] if elsewhere else [])])
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if before is not None:
+        monkeypatch.setenv("PYTHONPATH", before)
+    found = launch._environment().get("PYTHONPATH")
+    assert found == (None if after is None else after.format(root=root))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from aurora_circus import launch, leftovers, take_down
+from aurora_circus import launch, leftovers, lookup, take_down
 from aurora_circus.clock import Clock, parse_rfc3339
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -29,7 +29,7 @@ class Circusd(Clock):
         self.now, self.looks, self.left, self.signals = 0.0, 0, looks, [0.0]
         self.signals.clear()
         self._then = then
-        monkeypatch.setattr(launch, "find", lambda _: CIRCUSD)
+        monkeypatch.setattr(lookup, "find", lambda _: CIRCUSD)
         monkeypatch.setattr(launch, "terminate", lambda _: self.signals.append(self.now))
         monkeypatch.setattr(launch, "watched", self.watched)
         monkeypatch.setattr(launch, "await_end", self.await_end)
@@ -112,7 +112,7 @@ def test_left_overs_without_a_circusd_are_ended(
 ) -> None:
     """And the wishes end with them; what cannot be ended is exit 1."""
     state = write_state(around, {"brain": {"process": [9, 1.0]}})
-    monkeypatch.setattr(launch, "find", lambda _: None)
+    monkeypatch.setattr(lookup, "find", lambda _: None)
     monkeypatch.setattr(leftovers, "surviving", lambda known: {key: [each] for key, each in known.items()})
     monkeypatch.setattr(leftovers, "end", lambda *_: ["brain"])
     assert take_down.down(Context(around)) == 1
