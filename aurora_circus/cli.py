@@ -166,7 +166,7 @@ def _operation(verb: str, about: str) -> None:
 
     @cli.command(verb, help=about)
     @fleet_options
-    @click.option("--all", "everything", is_flag=True, help="All systems, in the order of their dependencies.")
+    @click.option("--all", "everything", is_flag=True, help="All systems, in dependency order; stops in reverse.")
     @click.option("--no-wait", is_flag=True, help="Return as soon as it is accepted.")
     @click.argument("keys", metavar="KEY...", nargs=-1)
     def command(keys: tuple[str, ...], everything: bool, no_wait: bool, **options: str | None) -> None:

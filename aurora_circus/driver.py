@@ -86,6 +86,7 @@ class Driver:
         self._draining: Literal["quit", "down"] | None = None
         parent = processes.identify(os.getppid())
         self._circusd = None if parent is None else list(parent)
+        self._boot = processes.boot()
 
     # --- facts in, actions out -------------------------------------------------------------------------------------
 
@@ -134,6 +135,9 @@ class Driver:
 
     def command(self, verb: Verb, servers: Sequence[str], by: str) -> tuple[Operation, bool]:
         """Accept an operator's command; the second value is True when there is nothing to do."""
+        if self._draining:
+            message = f"{verb}: the fleet is being taken down"
+            raise CircusError(message)
         ident = uuid.uuid4().hex[:12]
         nothing = self.fleet.nothing_to_do(verb, servers)
         self.settled[ident] = threading.Event()
@@ -146,7 +150,8 @@ class Driver:
         return operation, nothing
 
     def begin(self) -> None:
-        """Let everything that is due have its way for the first time."""
+        """Let everything that is due have its way for the first time; circusd has just answered."""
+        self.looked_at = self.clock.monotonic()
         self._tick()
 
     def configure(self, systems: Sequence[settings.System], faults: Sequence[str]) -> None:
@@ -341,6 +346,8 @@ class Driver:
             details = {"verb": entry["command"], "by": "circusctl", "servers": [], "operation": None}
             self.record("command", None, details)
             return True
+        if self._draining and what.kind != "quit":
+            return False
         if what.kind in {"quit", "down"}:
             self._remember(going_down=True)  # what stood before, and that this was heard: not to be heard again
             self._draining = what.kind
@@ -432,7 +439,7 @@ class Driver:
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
         frozen = memory.freeze(current[0], shift)
-        self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd})
+        self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd, "boot": self._boot})
 
     @property
     def state_error(self) -> str | None:
@@ -448,6 +455,8 @@ class Driver:
         memories, faults = memory.thaw(saved.get("systems"), self.clock.wall() - self.clock.monotonic())
         for fault in faults:
             log.warning("%s", fault)
+        if saved.get("boot") != self._boot:  # pids of another life of this machine are strangers' by now
+            memories = {key: dataclasses.replace(each, process=None) for key, each in memories.items()}
         self._same = saved.get("circusd") == self._circusd
         heard = saved.get("heard")
         if self._same and isinstance(heard, int):

@@ -176,6 +176,8 @@ class Lifecycle:
             return self._stopped(at)
         if self.state in {State.STOPPING, State.UNHEALTHY}:
             self._after = "stop"
+        elif self.process is not None:  # its end is circusd's affair: no probe and no deadline of ours ends it earlier
+            self.due = self._probe_at = self._stable_at = None
         return []
 
     def _open(self, at: float, missing: tuple[str, ...]) -> Answer:
@@ -249,7 +251,7 @@ class Lifecycle:
             return []
         if self.state is State.STOPPING:
             return self._down(at)
-        if busy:
+        if busy and self.wanted:
             self.error = reason
             self._enter(State.BACKOFF, at)
             self.due = at + BUSY_RETRY
@@ -355,7 +357,7 @@ class Lifecycle:
 
     def _probed(self, at: float, outcome: Outcome) -> Answer:
         hanging = self.state is State.UNHEALTHY and self._after is None
-        if self.state not in {State.STARTING, State.HEALTHY} and not hanging:
+        if not self.wanted or (self.state not in {State.STARTING, State.HEALTHY} and not hanging):
             return []
         key = self.system.key
         self.last, self.last_at = outcome, at

@@ -44,6 +44,13 @@ def alive(process: Process) -> bool:
         return False
 
 
+def boot() -> str:
+    """Return what tells this start of the machine from any other."""
+    if _LINUX:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return str(round(psutil.boot_time()))
+
+
 def age(process: Process, wall: float) -> float:
     """Return for how many seconds ``process`` has run; ``wall`` is the time of day now, in seconds since the epoch."""
     if _LINUX:

@@ -352,6 +352,19 @@ def test_a_shutdown_by_circusd_starts_and_ends_nothing() -> None:
     assert events(life.handle(facts.Gone(3.1, "web", FIRST))) == ["server_stopped"]
 
 
+def test_during_a_shutdown_by_circusd_nothing_of_ours_ends_or_starts_anybody() -> None:
+    """Not a failed probe, not a deadline, not a spawn that circusd had no time for."""
+    life = healthy(failure_threshold=1)
+    life.handle(facts.Drain(2.0, "web"))
+    assert life.handle(facts.Probed(3.0, "web", FIRST, SILENT)) == []
+    assert life.deadline() is None
+    spawning = Lifecycle(system(), 0.0)
+    spawning.handle(facts.Start(0.0, "web"))
+    spawning.handle(facts.Opened(0.0, "web"))
+    spawning.handle(facts.Drain(1.0, "web"))
+    assert events(spawning.handle(facts.SpawnFailed(2.0, "web", "busy", busy=True))) == ["server_stopped"]
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [
