@@ -92,7 +92,9 @@ def _nobody(context: Context, client: Client, pid: int | None) -> AuroraError:
             f"start it: {context.advice('up')}"
         )
     return Unreachable(
-        f"circusd runs (pid {pid}), but nobody listens on {client.url}; was api.port changed since its start?\n"
+        f"circusd runs (pid {pid}), but nobody listens on {client.url}\n"
+        'after a plain `circusctl stop`: eval "$(aurora-circus env)"; circusctl start\n'
+        "after a change of api.port: aurora-circus down, then up\n"
         f"why: tail {context.fleet.log_dir}/aurora.log {context.fleet.log_dir}/circusd.log"
     )
 
