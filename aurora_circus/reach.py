@@ -87,9 +87,14 @@ def connect(context: Context, *, patience: float = RESTART_PATIENCE) -> tuple[Cl
 def _nobody(context: Context, client: Client, pid: int | None) -> AuroraError:
     """Say what it means that nobody listens."""
     if pid is None:
+        from aurora_circus import leftovers  # noqa: PLC0415 - only for what goes wrong
+
+        left = leftovers.surviving(leftovers.known(context.fleet))
+        names = ", ".join(f"{key} (pid {group[0].pid})" for key, group in left.items())
+        going_on = f"still running, and watched by nobody: {names}\n" if names else ""
         return NotRunningError(
             f"the fleet {context.fleet.name} is not running (nobody listens on {client.url})\n"
-            f"start it: {context.advice('up')}"
+            f"{going_on}start it: {context.advice('up')}"
         )
     return Unreachable(
         f"circusd runs (pid {pid}), but nobody listens on {client.url}\n"

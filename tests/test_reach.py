@@ -1,5 +1,7 @@
 """Whether it is this fleet that answers, and what is said when it is not."""
 
+import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aurora_circus import reach
+from aurora_circus import processes, reach
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError, NotRunningError
 from aurora_circus.reach import Unreachable
@@ -48,6 +50,24 @@ def test_nobody_and_no_circusd_is_a_fleet_that_does_not_run(tmp_path: Path, circ
     with pytest.raises(NotRunningError, match=r"is not running(?s:.*)start it: aurora-circus up$"):
         reach.connect(context(fleet(tmp_path)))
     assert circusd == [None]
+
+
+def test_systems_that_a_dead_circusd_left_running_are_named(tmp_path: Path, circusd: list[int | None]) -> None:
+    """Whoever is paged sees at once that they serve on, and that nobody watches them."""
+    assert circusd == [None]
+    alone = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        known = processes.identify(alone.pid)
+        assert known is not None
+        config = fleet(tmp_path)
+        state = Path(config.fleet.run_dir) / "state.json"
+        state.parent.mkdir(parents=True, exist_ok=True)
+        state.write_text(json.dumps({"systems": {"web": {"process": list(known)}}}), encoding="utf-8")
+        with pytest.raises(NotRunningError, match=rf"watched by nobody: web \(pid {alone.pid}\)"):
+            reach.connect(context(config))
+    finally:
+        alone.kill()
+        alone.wait()
 
 
 def test_the_advice_names_the_fleet_file(tmp_path: Path) -> None:
