@@ -18,6 +18,7 @@ from aurora_circus import (
     operate,
     overview,
     preflight,
+    processes,
     reach,
     render,
     report,
@@ -27,10 +28,9 @@ from aurora_circus import (
 from aurora_circus.config import Config
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, MachineError, NotRunningError
-from aurora_circus.facts import Process
+from aurora_circus.facts import Exit, Process
 from aurora_circus.feed import journal_path
 from aurora_circus.interrupts import Interrupted, Interrupts
-from aurora_circus.processes import signal_name
 from aurora_circus.session import CircusdEndedError, NoControllerError, Session, end_of
 from aurora_circus.terminal import Terminal, duration, one, strong
 
@@ -136,6 +136,7 @@ def _write_ini(order: Order) -> Path:
     config = order.context.config
     chosen = set(with_dependencies(config, order.keys) if order.keys else (each.key for each in config.systems))
     wanted = tuple(dataclasses.replace(each, wanted=each.key in chosen) for each in config.systems)
+    render.prepare_endpoints(config, anew=True)
     text = render.render(dataclasses.replace(config, systems=wanted), python=sys.executable)
     launch.refuse_foreign_ini(order.ini, config.fleet)
     try:
@@ -219,8 +220,8 @@ def _ended(session: Session) -> int:
     if any(each["event"] == "controller_stopped" and each["details"].get("orderly") for each in records):
         terminal.say(f"The fleet {context.fleet.name} was taken down from elsewhere.")
         return 0
-    how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    terminal.warn(f"circusd (pid {session.child.pid}) {how}, and nobody here asked for that")
+    how = Exit(*processes.from_exit_code(code))
+    terminal.warn(f"circusd (pid {session.child.pid}) ended ({how}), and nobody here asked for that")
     terminal.warn(end_of(launch.log_path(context.fleet)))
     left = leftovers.surviving(leftovers.known(context.fleet))
     if left:
@@ -263,5 +264,6 @@ def _unreachable(context: Context, process: Process, error: AuroraError) -> int:
 def _stuck(context: Context, process: Process) -> int:
     limit = duration(lookup.PING_PATIENCE)
     context.terminal.warn(f"circusd (pid {process.pid}) lives and does not answer within {limit}: it is stuck")
-    context.terminal.warn(f"replace it (the systems go on meanwhile): kill -9 {process.pid}; {context.advice('up')}")
+    replace = f"{context.by_force(process.pid)}; {context.advice('up')}"
+    context.terminal.warn(f"replace it (the systems go on meanwhile): {replace}")
     return 1

@@ -15,6 +15,9 @@ import aurora_circus
 from aurora_circus.commands import Commands, fleet_options, load, until_ctrl_c
 from aurora_circus.errors import AuroraError
 
+PLATFORMS = ("linux", "darwin", "win32")
+SHELL = "powershell" if sys.platform == "win32" else "sh"
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(aurora_circus.__version__)
@@ -67,19 +70,27 @@ def check(live: bool, **options: str | None) -> None:
 @cli.command()
 @fleet_options
 @click.option("-o", "--output", metavar="FILE", help="Write to this file.  [default: standard output]")
-def render(output: str | None, **options: str | None) -> None:
+@click.option("--platform", type=click.Choice(PLATFORMS), help="For a look: as on that system.  [default: this one]")
+def render(output: str | None, platform: str | None, **options: str | None) -> None:
     """Make the circus.ini that circusd runs the fleet from.
 
     circusd can make no directories, so this makes those of the sockets and of the logs (fleet.run_dir, fleet.log_dir).
     What is rendered depends on nothing in the directory that circusd is started from later. A fleet that cannot be
     rendered is an error for each fault (exit 2), and nothing is written.
+
+    --platform shows what another system's circus.ini looks like; it makes nothing, and runs nowhere else: its paths are
+    those of this machine.
     """
     from aurora_circus import render as rendering
     from aurora_circus.errors import MachineError
 
-    context = load(**options)
-    text = rendering.render(context.config, python=sys.executable)
-    rendering.make_directories(context.config)
+    context = load(**options, platform=platform)
+    here = platform in {None, sys.platform}
+    if here:
+        rendering.prepare_endpoints(context.config)
+    text = rendering.render(context.config, python=sys.executable, platform=platform or sys.platform)
+    if here:
+        rendering.make_directories(context.config)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -256,7 +267,7 @@ def logs(key: str, follow: bool, count: int, **options: str | None) -> None:
 
 @cli.command()
 @fleet_options
-@click.option("--shell", type=click.Choice(["sh", "fish", "powershell"]), default="sh", show_default=True)
+@click.option("--shell", type=click.Choice(["sh", "fish", "powershell"]), default=SHELL, show_default=True)
 def env(shell: str, **options: str | None) -> None:
     """Print what lets plain circusctl speak to the fleet.
 
@@ -265,7 +276,7 @@ def env(shell: str, **options: str | None) -> None:
     fish:        aurora-circus env --shell fish | source
     PowerShell:  aurora-circus env --shell powershell | Invoke-Expression
     """  # noqa: D301 - \b is how click is told to leave the lines as they are
-    from aurora_circus.rundir import endpoints
+    from aurora_circus.endpoints import endpoints
 
     endpoint = endpoints(load(**options).fleet)[0]
     quoted = "'" + endpoint.replace("'", "'\\''") + "'"

@@ -8,20 +8,22 @@ no proxy, no redirect, no cookie.
 import json
 import re
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from aurora_circus.clock import Clock
+from aurora_circus.clock import Clock, pause
 from aurora_circus.errors import AuroraError
-from aurora_circus.interrupts import pause
 
 ROOT = "/api/autonomous"
 PATIENCE = 5.0
 """Seconds for an answer that waits for nothing; it takes milliseconds."""
 BUSY_PATIENCE = 30.0
 """Seconds for which a request that is sent away (503 with Retry-After) is sent again."""
+LONGEST_POLL = 1.0 if sys.platform == "win32" else 60.0
+"""Seconds that one long-poll takes at most: on Windows, Ctrl-C waits for its end."""
 MOST_BYTES = 128 << 20
 """Bytes of an answer. The longest that the API gives is 10,000 lines of a log."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.\d (\d{3})\b")
@@ -87,11 +89,12 @@ class Client:
         return self._checked("GET", path, timeout, query).body
 
     def poll(self, path: str, wait: float, **query: object) -> Mapping[str, Any] | None:
-        """Return the answer to what the API is to wait ``wait`` seconds for.
+        """Return the answer to what the API is to wait ``wait`` seconds for, :data:`LONGEST_POLL` at most.
 
         None where as many wait already as may (503 with Retry-After): the pause that it asked for is over then, but for
         what goes beyond ``wait``.
         """
+        wait = min(wait, LONGEST_POLL)
         reply = self.ask("GET", ROOT + path, query={**query, "wait": round(wait, 3)})
         if reply.status == UNAVAILABLE and reply.retry_after is not None:
             pause(min(reply.retry_after, wait))

@@ -30,6 +30,11 @@ class Clock:
         return time.time()
 
 
+def pause(seconds: float) -> None:
+    """Do nothing for so many seconds; a signal whose handler raises ends it."""
+    time.sleep(max(0.0, seconds))
+
+
 def rfc3339(epoch: float) -> str:
     """Return the moment in UTC, rounded to the millisecond: ``2026-01-02T03:04:05.678Z``.
 

@@ -1,6 +1,7 @@
 """What all commands of the command line share: their order, the options that say which fleet, and exit codes."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,12 +47,15 @@ def fleet_options(command: _F) -> _F:
     return command
 
 
-def load(file: str | None, project_root: str | None = None, python: str | None = None) -> "Context":
-    """Return what a command works with, for the fleet that its options name."""
+def load(
+    file: str | None, project_root: str | None = None, python: str | None = None, platform: str | None = None
+) -> "Context":
+    """Return what a command works with, for the fleet that its options name; ``platform`` as ``fleetfile`` has it."""
     from aurora_circus import fleetfile  # noqa: PLC0415 - 80 ms, which --help does without
     from aurora_circus.context import Context  # noqa: PLC0415
 
-    return Context(fleetfile.load(file, project_root=project_root, python=python))
+    platform = platform or sys.platform
+    return Context(fleetfile.load(file, project_root=project_root, python=python, platform=platform))
 
 
 @contextlib.contextmanager

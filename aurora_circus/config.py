@@ -15,7 +15,7 @@ from typing import Any
 
 from aurora_circus import tables
 from aurora_circus.access import is_loopback
-from aurora_circus.document import BUILTIN, DOCUMENT, LOG_DIR, RUN_DIR
+from aurora_circus.document import BUILTIN, DEVICES, DOCUMENT, LOG_DIR, RUN_DIR, UNIX_ONLY
 from aurora_circus.settings import Api, Fleet, Journal, Logs, Probe, Restart, System
 from aurora_circus.tables import Faults, Where, dotted, shown, suggestion
 
@@ -42,6 +42,8 @@ class Surroundings:
     project_root: str | None = None
     """By option or environment, which beat the file."""
     python: str | None = None
+    windows: bool = False
+    """Whether the fleet runs on Windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class Command:
     working_dir: str
     circus: Mapping[str, str]
     """Options for circus's watcher, as its configuration has them."""
+    stop_path: str | None = None
+    """What to POST to on Windows, where there is no SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +120,15 @@ class _Reading:
         self._root = around.project_root or head.get("project_root")
         self._builtin = BUILTIN if head.get("builtin", True) else {}
         python = around.python or head.get("python", around.interpreter)
-        self.python = self._path(python, ("fleet", "python")) if "/" in python else python
+        self.python = self._path(python, ("fleet", "python")) if is_path(python, windows=around.windows) else python
         self.disabled = {key for key, table in given.get("system", {}).items() if not table.get("enabled", True)}
 
     def drafts(self) -> dict[str, dict[str, Any]]:
         """Return what is said of each enabled system, the five first, over the fleet-wide defaults."""
         own = self._given.get("system", {})
         keys = [key for key in dict.fromkeys((*self._builtin, *own)) if key not in self.disabled]
+        for key in DEVICES.intersection(keys) if self._around.windows else ():
+            self._faults.say(("system", key), f"the key {key}, a device on Windows", "a key that a log can be called")
         return {key: self._draft(self._builtin.get(key, {}), own.get(key, {})) for key in keys}
 
     def _draft(self, builtin: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,26 +179,31 @@ class _Reading:
         folder = draft.get("working_dir", self._root) or (self._around.bundled if draft["bundled"] else ".")
         port = AT_SPAWN if draft.get("port_policy") == "dynamic" else str(draft.get("port"))
         names = {"python": self.python, "port": port}
+        circus = dict(_flat(draft.get("circus", {})))
+        for name in circus if self._around.windows else ():
+            if name.startswith(UNIX_ONLY):
+                self._faults.add((*where, "circus", name), circus[name], "it left out: Windows has nothing like it")
         return Command(
             argv=self._argv(draft.get("command"), names, (*where, "command")),
             working_dir=self._path(str(folder), (*where, "working_dir")),
-            circus=dict(_flat(draft.get("circus", {}))),
+            circus=circus,
+            stop_path=draft["stop"].get("path"),
         )
 
     def _argv(self, command: str | None, names: Mapping[str, str], where: Where) -> tuple[str, ...]:
         if command is None:
             return ()
         try:
-            words = shlex.split(command)
+            argv = words(command, windows=self._around.windows)
         except ValueError as error:
             self._faults.add(where, command, f"a command line whose quotes and escapes are closed ({error})")
             return ()
-        if not words or not words[0]:
+        if not argv or not argv[0]:
             self._faults.add(where, command, "a program and its arguments")
-        if any("\r" in word for word in words):
+        if any("\r" in word for word in argv):
             self._faults.add(where, command, "arguments without carriage returns, which circus's configuration loses")
         try:
-            return tuple(_filled(word, names) for word in words)
+            return tuple(_filled(word, names) for word in argv)
         except ValueError:
             self._faults.add(where, command, "no placeholders but {python} and {port}; {{ and }} for braces")
             return ()
@@ -200,18 +211,20 @@ class _Reading:
     def system(self, key: str, draft: Mapping[str, Any], log_dir: str) -> System:
         """Return what the plugin must know of a system about which nothing is wrong."""
         plain = {name: draft[name] for name in _PLAIN if name in draft}
+        if self._around.windows:  # where Python would write in the code page of the machine
+            plain["env"] = {"PYTHONUTF8": "1", **plain.get("env", {})}
         probe = {**draft["probe"], "metrics_path": draft["probe"].get("metrics_path") or None}
         return System(
             key=key,
-            **{"title": key, **plain, **draft["stop"]},
-            log=f"{log_dir}/{key}.log",
+            **{"title": key, **plain, **{name: draft["stop"][name] for name in _STOP if name in draft["stop"]}},
+            log=str(self._around.base / log_dir / f"{key}.log"),
             probe=Probe(**probe),
             restart=Restart(**draft["restart"]),
         )
 
     def _path(self, text: str, where: Where) -> str:
         """Return ``text`` as an absolute path."""
-        first, _, rest = text.partition("/")
+        first, _, rest = (text.replace("\\", "/") if self._around.windows else text).partition("/")
         if first.startswith("~"):
             if first != "~" or self._around.home is None:
                 self._faults.add(where, text, "a path written out, or in one's own home directory (~/)")
@@ -225,6 +238,27 @@ class _Reading:
 
 _PLAIN = ("title", "port", "port_policy", "critical", "autonomous", "depends_on", "gate", "env")
 """What of a system's table is a field of its settings as it stands."""
+_STOP = ("graceful_timeout",)
+"""Likewise, of its table ``stop``."""
+
+
+def is_path(program: str, *, windows: bool) -> bool:
+    """Say whether a program is named by its path, and not to be looked for on the PATH."""
+    return "/" in program or (windows and "\\" in program)
+
+
+def words(command: str, *, windows: bool) -> list[str]:
+    r"""Return the words of a command line; on Windows a ``\`` is one, and escapes nothing.
+
+    Raises:
+        ValueError: a quote or an escape is not closed.
+    """
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    if windows:
+        lexer.escape = ""
+    return list(lexer)
 
 
 def _check_ports(drafts: Mapping[str, Mapping[str, Any]], fleet: Fleet, faults: Faults) -> None:

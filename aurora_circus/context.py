@@ -1,6 +1,8 @@
 """What every command has at hand: its fleet, a terminal, a clock, and the next command to advise."""
 
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 from aurora_circus.clock import Clock
@@ -26,4 +28,10 @@ class Context:
     def advice(self, *words: str) -> str:
         """Return a command to type, for this same fleet."""
         option = () if self.config.source in {NO_FILE, NAME} else ("--fleet", self.config.source)
-        return shlex.join(("aurora-circus", *words, *option))
+        line = ("aurora-circus", *words, *option)
+        return subprocess.list2cmdline(line) if sys.platform == "win32" else shlex.join(line)
+
+    @staticmethod
+    def by_force(pid: int) -> str:
+        """Return a command to type that ends a process and asks nobody."""
+        return f"taskkill /F /PID {pid}" if sys.platform == "win32" else f"kill -9 {pid}"

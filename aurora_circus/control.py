@@ -51,6 +51,10 @@ class Control:
 
     # --- questions -------------------------------------------------------------------------------------------------
 
+    async def circusd(self) -> int:
+        """Return circusd's own pid."""
+        return int((await self.ask("dstats"))["info"]["pid"])
+
     async def watchers(self) -> list[str]:
         """Return the names of all watchers, lower case."""
         return list((await self.ask("list"))["watchers"])

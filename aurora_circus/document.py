@@ -23,6 +23,10 @@ METRICS = (
     "last_activity",
 )
 """The metrics that a system may give under another name."""
+UNIX_ONLY = ("uid", "gid", "rlimit_", "close_child_")
+"""How the names of the circus options begin that mean nothing on Windows."""
+DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{each}{n}" for each in ("com", "lpt") for n in range(1, 10))})
+"""What a file cannot be called on Windows, whatever its ending."""
 SET_BY_US = ("PORT", "AURORA_PORT", "AURORA_SYSTEM")
 """Variables that every system gets from us."""
 BUILTIN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -81,7 +85,10 @@ _PROBE = Table(
     },
 )
 _RESTART = Table(keys=keys_of(Restart), title="When a failed system is started again")
-_STOP = Table(keys=keys_of(System, "graceful_timeout"), title="How a system is stopped")
+_STOP = Table(
+    keys={**keys_of(System, "graceful_timeout"), "path": Key(hint=str, **_URL_PATH)},
+    title="How a system is stopped",
+)
 _ELSEWHERE = "it left out: Aurora starts, stops and restarts the systems"
 _HOOKS = (
     *(

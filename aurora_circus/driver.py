@@ -8,8 +8,6 @@ wrong in one step is logged and journaled, and costs no other system anything.
 import asyncio
 import dataclasses
 import logging
-import os
-import signal
 import threading
 import uuid
 from collections import deque
@@ -55,6 +53,7 @@ class Driver:
         state: StateFile,
         threads: Executor,
         common: settings.Fleet,
+        circusd: Process | None,
     ) -> None:
         """Take the adapters and the settings that are nobody's in particular; nothing happens before :meth:`begin`."""
         self.fleet = fleet
@@ -84,8 +83,7 @@ class Driver:
         """True when the circusd that runs us is the one of our last life."""
         self._saved: object = None
         self._draining: Literal["quit", "down"] | None = None
-        parent = processes.identify(os.getppid())
-        self._circusd = None if parent is None else list(parent)
+        self._circusd = None if circusd is None else list(circusd)
         self._boot = processes.boot()
 
     # --- facts in, actions out -------------------------------------------------------------------------------------
@@ -109,9 +107,9 @@ class Driver:
                     self._spawning.add(each.key)
                     self.start(self._spawn(each.key), f"start of {each.key}")
                 case facts.Terminate():
-                    self._signal(each.key, each.process, signal.SIGTERM)
+                    self._end(each.key, each.process, processes.terminate)
                 case facts.Kill():
-                    self._signal(each.key, each.process, signal.SIGKILL)
+                    self._end(each.key, each.process, processes.kill)
                 case facts.Look():
                     self.start(self._probe(each.key, each.process, verify=each.verify), f"probe of {each.key}")
                 case Settled():
@@ -271,12 +269,17 @@ class Driver:
         self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
 
-    def _signal(self, key: str, process: Process, number: int) -> None:
+    def _end(self, key: str, process: Process, how: Callable[[Process], bool]) -> None:
         try:
-            processes.signal_group(process, number)
+            how(process)
         except MachineError as error:
             log.error("%s: %s", key, error)
-            self.journal.record("controller_error", key, {"step": "signal", "error": str(error)}, self.clock.wall())
+            self.journal.record(
+                "controller_error",
+                key,
+                {"step": f"{how.__name__} process {process.pid}", "error": str(error)},
+                self.clock.wall(),
+            )
 
     async def _after_stop(self, key: str) -> None:
         """Have circusd take note of the stop; say who else is on the port, where somebody is."""
@@ -351,8 +354,12 @@ class Driver:
         if what.kind in {"quit", "down"}:
             self._remember(going_down=True)  # what stood before, and that this was heard: not to be heard again
             self._draining = what.kind
-            by = "signal" if entry["client"] is None else "circusctl"
-            details = {"verb": entry["command"], "by": by, "servers": list(self.fleet.lives), "operation": None}
+            details = {
+                "verb": entry["command"],
+                "by": outside.sender(entry),
+                "servers": list(self.fleet.lives),
+                "operation": None,
+            }
             self.record("command", None, details)
             self._decide(lambda: self.fleet.drain(now))
         elif what.kind == "note" and what.servers:
@@ -487,5 +494,5 @@ class Driver:
                     life.process = known.process  # left over: it serves until its turn has come
                     self.reaper.watch(key, known.process)
                 elif process is None and known.process is not None:
-                    self._signal(key, known.process, signal.SIGKILL)  # whom a dead one left behind
+                    self._end(key, known.process, processes.kill)  # whom a dead one left behind
         return adopted

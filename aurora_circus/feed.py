@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aurora_circus.client import Client
-from aurora_circus.clock import Clock, rfc3339
+from aurora_circus.clock import Clock, pause, rfc3339
 from aurora_circus.config import Config
-from aurora_circus.interrupts import pause
 from aurora_circus.journal_archive import Archive
 from aurora_circus.records import Record, decode
 from aurora_circus.settings import Fleet, System

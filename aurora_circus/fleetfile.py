@@ -33,15 +33,17 @@ def load(
     project_root: str | None = None,
     python: str | None = None,
     environ: Mapping[str, str] | None = None,
+    platform: str = sys.platform,
 ) -> Config:
     """Return the checked fleet of ``file``, of the ``fleet.toml`` here, or the built-in one if there is none.
 
     ``project_root`` and ``python`` are the options of the command line, relative to the current directory.
-    ``environ`` is ``os.environ`` unless given.
+    ``environ`` is ``os.environ`` unless given; ``platform`` is the ``sys.platform`` that the fleet is for.
 
     Raises:
         ConfigError: with everything that is wrong.
     """
+    windows = platform == "win32"
     variables = os.environ if environ is None else environ
     here, path = _here(), find(file)
     root, interpreter = project_root or variables.get(PROJECT_ROOT), python or variables.get(PYTHON)
@@ -53,7 +55,10 @@ def load(
         bundled=BUNDLED,
         interpreter=sys.executable,
         project_root=_absolute(root, here) if root else None,
-        python=_absolute(interpreter, here) if interpreter and "/" in interpreter else interpreter or None,
+        python=_absolute(interpreter, here)
+        if interpreter and config.is_path(interpreter, windows=windows)
+        else interpreter or None,
+        windows=windows,
     )
     return config.parse({} if path is None else read(path), around)
 

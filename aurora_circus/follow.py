@@ -8,11 +8,11 @@ from typing import NoReturn
 
 from aurora_circus import logs, reach, sentences
 from aurora_circus.client import LostError, RefusedError
+from aurora_circus.clock import pause
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, NotRunningError
 from aurora_circus.feed import PAGE, ApiFeed, journal_path, newest
 from aurora_circus.files import open_regular
-from aurora_circus.interrupts import pause
 from aurora_circus.records import Record
 
 LONGEST_POLL = 20.0

@@ -13,24 +13,25 @@ What it adds:
   whole process group is gone before its turn is over.
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
 - A system's environment is exactly what its settings say, unmangled.
+- On Windows, a stop is asked for before it is done by force.
 """
 
-import contextlib
 import json
 import os
 import re
-import select
 import signal
 import time
 from collections import deque
 from fnmatch import translate
 from typing import Any
 
-import psutil
 from circus import __version__ as circus_version
 from circus import logger
 from circus.controller import Controller
 from circus.sighandler import SysHandler
+
+from aurora_circus import processes
+from aurora_circus.facts import Process
 
 SAY_AGAIN = 0.05
 """Seconds after which a quit that was not heard is said again."""
@@ -55,7 +56,7 @@ _whole_fleet = False
 
 def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Refuse to start a stopped system when ``reload`` would; show the plugin's watcher what was said so far."""
-    if "aurora_commands" in watcher.optnames:
+    if _is_plugin(watcher):
         global _whole_fleet  # noqa: PLW0603 - one circusd, one state; circus gives hooks no place for it
         _whole_fleet = False
         _show(watcher)
@@ -65,6 +66,8 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
 
 def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Give the process its environment; refuse a second one beside the first (``reload``, ``set``)."""
+    if _is_plugin(watcher):  # on Windows, where it gets no SIGHUP in place of a successor
+        return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"} or not watcher.processes
     if arbiter._exclusive_running_command in {"arbiter_reload", "watcher_reload", "watcher_do_action"}:
         return False
     settings = json.loads(watcher._options["aurora"])
@@ -84,15 +87,24 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
 def before_stop(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Keep the order of a shutdown; tell the plugin when ``reloadconfig`` brings a system down."""
     if _whole_fleet or arbiter._stopping:
-        if "aurora_commands" in watcher.optnames:
+        if _is_plugin(watcher):
             _await_gone([each for each in arbiter.watchers if "aurora" in each.optnames])
         else:
             _await_gone(_dependents(watcher, arbiter))
-            for process in watcher.processes.values():
-                _signal_others(process.pid, signal.SIGTERM)
+            for leader in _leaders(watcher):
+                processes.terminate_followers(leader)
     elif arbiter._exclusive_running_command == "arbiter_reload_config":
         _remember(arbiter, {"command": "reconfigured", "properties": {"name": watcher.name}, "client": None})
     return True
+
+
+def before_signal(pid: int, signum: int, **_: Any) -> bool:
+    """Ask a process to stop where there are no signals: on Windows circus's SIGTERM ends it at once.
+
+    What cannot be asked is left to circus, which ends it.
+    """
+    leader = processes.identify(pid)
+    return signum != signal.SIGTERM or leader is None or not processes.terminate(leader)
 
 
 # --- the listener --------------------------------------------------------------------------------------------------
@@ -137,7 +149,7 @@ def _listen(arbiter: Any, client: bytes | None, message: bytes) -> None:
         return  # circus answers that
     if name == "get":
         for watcher in arbiter.watchers:
-            if "aurora_commands" in watcher.optnames:
+            if _is_plugin(watcher):
                 _show(watcher)  # what the plugin asks for is to be true now
     if name not in TAKES_LOCK and name not in {"kill", "signal"}:
         return
@@ -160,7 +172,7 @@ def _remember(arbiter: Any, entry: dict[str, Any]) -> None:
     entry = {"seq": _sequence, "at": time.time(), "refused": False, "whole": False, **entry}
     _commands.append(entry)
     for watcher in arbiter.watchers:
-        if "aurora_commands" in watcher.optnames:
+        if _is_plugin(watcher):
             _show(watcher)
             watcher.notify_event("command", entry)
 
@@ -201,64 +213,37 @@ def _dependents(watcher: Any, arbiter: Any) -> list[Any]:
 
 
 def _await_gone(watchers: list[Any]) -> None:
-    """Wait until the process groups of ``watchers``, all signalled by now, are gone; end them by force when late.
+    """Wait until the process groups of ``watchers``, all told to end by now, are gone; end them by force when late.
 
     This blocks circusd, which has nothing else to do any more, for the longest grace period and a second at most.
     """
     for watcher in watchers:
         deadline = time.monotonic() + watcher.graceful_timeout
-        for process in list(watcher.processes.values()):
-            if _group_gone(process.pid, deadline):
+        for leader in _leaders(watcher):
+            if _group_gone(leader, deadline):
                 continue
             logger.warning("aurora: %s outlived its %g s of grace: SIGKILL", watcher.name, watcher.graceful_timeout)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            _group_gone(process.pid, time.monotonic() + SHUTDOWN_MARGIN)
+            processes.kill(leader)
+            _group_gone(leader, time.monotonic() + SHUTDOWN_MARGIN)
 
 
-def _group_gone(leader: int, deadline: float) -> bool:
-    """Wait until nobody runs in the group of ``leader``, a child of ours; False when ``deadline`` came first."""
-    while running := _running(leader):
+def _leaders(watcher: Any) -> list[Process]:
+    """Return the processes that circus holds for a watcher; dead ones too, since others of their groups may live."""
+    return [leader for each in watcher.processes.values() if (leader := processes.identify(each.pid)) is not None]
+
+
+def _group_gone(leader: Process, deadline: float) -> bool:
+    """Wait until nobody runs in the group of ``leader``; False when ``deadline`` came first."""
+    while running := processes.members(leader):
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        _await_end(running[0], left)
+        processes.await_end(running[0], left)
     return True
 
 
-def _await_end(pid: int, timeout: float) -> None:
-    """Wait for the end of one process, ``timeout`` seconds at most, reaping nothing."""
-    if not hasattr(os, "pidfd_open"):
-        select.select([], [], [], min(timeout, 0.01))  # no event for it on this system
-        return
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll(timeout * 1000)
-    finally:
-        os.close(descriptor)
-
-
-def _signal_others(leader: int, number: int) -> None:
-    """Signal everybody in the group but the leader, whom circus signals itself."""
-    for pid in _running(leader):
-        if pid != leader:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-
-def _running(leader: int) -> list[int]:
-    """Return who runs in the process group of ``leader``, without zombies."""
-    found = []
-    for pid in psutil.pids():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getpgid(pid) == leader and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                found.append(pid)
-    return found
+def _is_plugin(watcher: Any) -> bool:
+    return "aurora_commands" in watcher.optnames
 
 
 install()

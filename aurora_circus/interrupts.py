@@ -1,18 +1,17 @@
-"""Signals to the command line, and pauses that they end.
+"""Signals to the command line.
 
 A command that has something to bring to an end (``up``) says what a signal means; all others are simply ended. What is
 left half done is worse than what comes a moment later: within :meth:`Interrupts.held` a signal waits.
 """
 
 import contextlib
-import select
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Self
 
-CAUGHT = ("SIGINT", "SIGTERM", "SIGHUP")
-"""Ctrl-C, a polite request, and a terminal that was closed."""
+CAUGHT = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+"""Ctrl-C, a polite request, a terminal that was closed; and Ctrl-Break. What a system has not is left out."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -74,8 +73,3 @@ class Interrupts:
     def _raise(self, number: int) -> None:
         self._holding = True  # whoever brings things to an end is not disturbed until :meth:`release`
         raise Interrupted(number)
-
-
-def pause(seconds: float) -> None:
-    """Do nothing for so many seconds; a signal that raises ends it."""
-    select.select([], [], [], max(0.0, seconds))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from aurora_circus.files import backup, open_regular, shift
+from aurora_circus.files import backup, open_regular, remove, replace, shift
 from aurora_circus.journal_archive import unterminated
 from aurora_circus.records import MAX_LINE, decode
 
@@ -27,8 +27,8 @@ class Disk:
         os.ftruncate(fd, size)
 
     def replace(self, source: Path, target: Path) -> None:
-        """See ``os.replace``."""
-        source.replace(target)
+        """See ``files.replace``."""
+        replace(source, target)
 
     def sync(self, fd: int) -> None:
         """See ``os.fsync``."""
@@ -170,6 +170,6 @@ class Appender:
             return data.count(b"\n", 0, whole), error
         if self._spare:
             with suppress(OSError):
-                backup(self._path, 1).unlink()
+                remove(backup(self._path, 1))
             self._spare = False
         return len(lines), None

@@ -3,23 +3,22 @@
 import contextlib
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import aurora_circus
 from aurora_circus import processes
-from aurora_circus.clock import Clock
+from aurora_circus.clock import Clock, pause
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
 from aurora_circus.files import open_regular
 from aurora_circus.fleetfile import NO_FILE
-from aurora_circus.interrupts import pause
-from aurora_circus.lookup import command, pid_in, read_text
+from aurora_circus.lookup import command, pid_in, quit_, read_text
 from aurora_circus.settings import Fleet
 
 INI = "circus.ini"
@@ -47,18 +46,16 @@ def lock(fleet: Fleet, waiting: Callable[[], None]) -> Iterator[None]:
     Raises:
         MachineError: it is not done within :data:`LOCK_PATIENCE` seconds.
     """
-    import fcntl  # noqa: PLC0415 - Unix only, as is all of this
-
     clock = Clock()
     until = clock.monotonic() + LOCK_PATIENCE
     told = False
-    descriptor = os.open(fleet.run_dir, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open_lock(fleet.run_dir)
     try:
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _try_lock(descriptor)
                 break
-            except BlockingIOError:
+            except (BlockingIOError, PermissionError):  # the second, on Windows
                 if clock.monotonic() > until:
                     raise MachineError(f"another `up` has been starting this fleet for {LOCK_PATIENCE:g} s") from None
             if not told:
@@ -68,6 +65,35 @@ def lock(fleet: Fleet, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _open_lock(run_dir: str) -> int:
+        """Open what is locked: there, a directory cannot be."""
+        return os.open(Path(run_dir) / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+
+    def _try_lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    _APART = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+    DETACHED: dict[str, Any] = {"creationflags": _APART | subprocess.CREATE_BREAKAWAY_FROM_JOB}
+    """A console of its own that nobody sees or closes, in which CTRL_BREAK reaches the systems."""
+    LESS_DETACHED: dict[str, Any] = {"creationflags": _APART}
+    """Where the job that we are in lets nobody leave."""
+else:
+    import fcntl
+
+    def _open_lock(run_dir: str) -> int:
+        """Open what is locked."""
+        return os.open(run_dir, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    DETACHED: dict[str, Any] = {"start_new_session": True}
+    LESS_DETACHED = DETACHED
 
 
 def refuse_foreign_ini(path: Path, fleet: Fleet) -> None:
@@ -94,7 +120,7 @@ def refuse_foreign_ini(path: Path, fleet: Fleet) -> None:
 
 
 def start(fleet: Fleet, ini: Path) -> "subprocess.Popen[bytes]":
-    """Start circusd on ``ini`` in a session of its own: no Ctrl-C and no closed terminal reaches it.
+    """Start circusd on ``ini`` in a session (console) of its own: no Ctrl-C and no closed terminal reaches it.
 
     ``-P`` keeps modules that happen to lie beside the ini from being imported in place of real ones.
 
@@ -102,18 +128,27 @@ def start(fleet: Fleet, ini: Path) -> "subprocess.Popen[bytes]":
         MachineError: it cannot be started.
     """
     log = log_path(fleet)
-    argv = [sys.executable, "-P", "-m", "circus.circusd", str(ini), "--log-output", str(log)]
+    utf8 = ("-X", "utf8") if sys.platform == "win32" else ()  # circus reads its file in the machine's code page
+    argv = [sys.executable, "-P", *utf8, "-m", "circus.circusd", str(ini), "--log-output", str(log)]
     try:
         with os.fdopen(open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
-            return subprocess.Popen(
-                argv,
-                cwd=ini.parent,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+
+            def popen(how: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
+                environment = _environment()
+                return subprocess.Popen(
+                    argv,
+                    cwd=ini.parent,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    **how,
+                )
+
+            try:
+                return popen(DETACHED)
+            except PermissionError:
+                return popen(LESS_DETACHED)
     except OSError as error:
         raise MachineError(f"starting circusd: {error}") from error
 
@@ -131,7 +166,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}
 
 
-def terminate(process: Process) -> bool:
+def terminate(fleet: Fleet, process: Process) -> bool:
     """Ask circusd to end; False when it is gone.
 
     Raises:
@@ -139,32 +174,19 @@ def terminate(process: Process) -> bool:
     """
     if not processes.alive(process):
         return False
-    try:
-        os.kill(process.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return False
-    except PermissionError as error:
-        raise MachineError(f"SIGTERM to circusd, pid {process.pid}: {error.strerror}") from error
+    if sys.platform == "win32":  # where a signal would end it at once
+        quit_(fleet)
+    else:
+        try:
+            os.kill(process.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return False
+        except PermissionError as error:
+            raise MachineError(f"SIGTERM to circusd, pid {process.pid}: {error.strerror}") from error
     return True
 
 
-@contextlib.contextmanager
-def watched(process: Process) -> Iterator[int | None]:
-    """Hold what :func:`await_end` waits for while this block lasts."""
-    descriptor = processes.watch(process)
-    try:
-        yield descriptor
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def await_end(process: Process, watch: int | None, timeout: float) -> bool:
+def await_end(process: Process, timeout: float) -> bool:
     """Wait ``timeout`` seconds at most for the end of ``process``; return whether it has ended."""
-    if watch is not None:
-        poll = select.poll()
-        poll.register(watch, select.POLLIN)
-        poll.poll(timeout * 1000)
-    elif processes.alive(process):
-        select.select([], [], [], timeout)
+    processes.await_end(process, timeout)
     return not processes.alive(process)

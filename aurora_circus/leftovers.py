@@ -5,7 +5,6 @@ name that looks right.
 """
 
 import json
-import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from typing import Any
 import psutil
 
 from aurora_circus import processes
-from aurora_circus.clock import Clock
+from aurora_circus.clock import Clock, pause
 from aurora_circus.facts import Process
-from aurora_circus.interrupts import pause
 from aurora_circus.lookup import read_text
 from aurora_circus.settings import Fleet
 
@@ -44,12 +42,13 @@ def forget_state(fleet: Fleet) -> None:
 def known(fleet: Fleet) -> dict[str, Process]:
     """Return the leader of each system's process group as it was last known, whether it lives or not.
 
-    What was saved before this machine was booted says nothing: the numbers are other processes' by now.
+    What was saved before this machine was booted says nothing where start times count from that: the numbers are
+    other processes' by now.
     """
     found: dict[str, Process] = {}
     file = Path(fleet.run_dir) / _STATE
     try:
-        if file.stat().st_mtime < psutil.boot_time():
+        if processes.boot() and file.stat().st_mtime < psutil.boot_time():
             return found
     except OSError:
         return found
@@ -83,7 +82,7 @@ def end(
     began = clock.monotonic()
     left = {key: leaders[key] for key in (*order, *leaders) if key in leaders}
     for leader in left.values():
-        processes.signal_group(leader, signal.SIGTERM)
+        processes.terminate(leader)
     killed: set[str] = set()
     last = began + max((graces.get(key, 0.0) for key in left), default=0.0) + KILL_PATIENCE
     while left:
@@ -94,7 +93,7 @@ def end(
                 gone(key, now - began, key in killed)
             elif now - began >= graces.get(key, 0.0) and key not in killed:
                 killed.add(key)
-                processes.signal_group(leader, signal.SIGKILL)
+                processes.kill(leader)
         if not left or now >= last:
             break
         pause(_LOOK)

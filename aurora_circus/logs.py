@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aurora_circus.errors import MachineError
-from aurora_circus.files import backup, open_regular, shift
+from aurora_circus.files import backup, open_regular, remove, shift
 
 TAIL_BYTES = 1 << 20
 """Of a log that one :func:`tail` reads."""
@@ -155,7 +155,7 @@ def _rotate(file: Path, fd: int, size: int, max_bytes: int, backups: int) -> Rot
     size = os.fstat(fd).st_size
     if trouble and trouble.errno not in {errno.ENOSPC, errno.EDQUOT} and size <= _FAR * max_bytes:
         with suppress(OSError):
-            backup(file, 1).unlink()  # the next attempt must find the number free, not shift again
+            remove(backup(file, 1))  # the next attempt must find the number free, not shift again
         raise trouble
     last = _last_words(fd, max(end, size - _BLOCK)) if trouble else b""
     os.ftruncate(fd, 0)
@@ -172,7 +172,8 @@ def _back_up(file: Path, fd: int, start: int, most: int, backups: int) -> tuple[
     try:
         shift(file, backups)
         first = backup(file, 1)
-        first.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            remove(first)
         mode = os.fstat(fd).st_mode & 0o777
         target = open_regular(first, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
@@ -211,7 +212,8 @@ def _copy(source: int, target: int, offset: int, count: int) -> int:
     """Copy up to ``count`` bytes and return how many; 0 at the end of the source."""
     if hasattr(os, "copy_file_range"):
         try:
-            if copied := os.copy_file_range(source, target, count, offset):
+            copied: int = os.copy_file_range(source, target, count, offset)
+            if copied:
                 return copied
         except OSError as error:
             if error.errno not in _NO_KERNEL_COPY:

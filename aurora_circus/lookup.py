@@ -9,19 +9,27 @@ import contextlib
 import json
 import os
 import socket
+import sys
+import uuid
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from aurora_circus import processes
+from aurora_circus import ports, processes
+from aurora_circus.endpoints import CHOSEN, chosen_ports, endpoints
 from aurora_circus.errors import AuroraError
 from aurora_circus.facts import Process
 from aurora_circus.files import open_regular
-from aurora_circus.rundir import PIDFILE, endpoints
+from aurora_circus.rundir import PIDFILE
 from aurora_circus.settings import Fleet
 
 PING_PATIENCE = 5.0
 """Seconds within which a circusd answers that is not stuck."""
+CLI = b"aurora-cli-"
+"""How the names begin by which the command line's own commands come to circusd; ``outside`` knows it."""
+QUIT_PATIENCE = 0.5
+"""Seconds for circusd to say that it has heard; whoever waits for its end looks at other things too."""
 _MOST_BYTES = 1 << 20
 
 
@@ -35,6 +43,11 @@ def find(fleet: Fleet) -> Process | None:
     Raises:
         UncertainError: there is one, and it may or may not be ours.
     """
+    return _find_by_port(fleet) if sys.platform == "win32" else _find_by_pidfile(fleet)
+
+
+def _find_by_pidfile(fleet: Fleet) -> Process | None:
+    """Return the circusd that this fleet's pidfile names, or that holds its socket."""
     pid = read_pidfile(fleet)
     process = None if pid is None else processes.identify(pid)
     if process is not None and processes.alive(process):
@@ -61,6 +74,39 @@ def _find_by_socket(fleet: Fleet) -> Process | None:
         f"somebody listens on {_socket(fleet)} and does not answer: a circusd of this fleet that is stuck?\n"
         "find its pid (ps aux | grep circusd), and end it: kill -9 PID"
     )
+
+
+def _find_by_port(fleet: Fleet) -> Process | None:
+    """Return the circusd on this fleet's port, where there are no pidfiles; nobody else can listen there with it.
+
+    The port may be another fleet's by now, or any program's: a circusd that is ours says where our plugin works.
+    """
+    if not _heard(fleet):
+        return None
+    said = _say(fleet, "get", name="aurora", keys=["working_dir"])
+    if said is None:
+        if not _heard(fleet):
+            return None  # it has ended meanwhile
+        holder = ports.holder(_port(fleet))
+        raise UncertainError(
+            f"somebody listens on {endpoints(fleet)[0]} and does not answer: {holder or 'who, cannot be seen'}\n"
+            "a circusd of this fleet that is stuck? end it: taskkill /F /PID …; if it is another program, remove "
+            f"{Path(fleet.run_dir) / CHOSEN}"
+        )
+    options = said.get("options")
+    folder = options.get("working_dir") if isinstance(options, dict) else None
+    pid = ask_pid(fleet)
+    ours = isinstance(folder, str) and os.path.realpath(folder) == os.path.realpath(fleet.run_dir)
+    return processes.identify(pid) if ours and pid is not None else None
+
+
+def has_begun(fleet: Fleet, child: int) -> Process | None:
+    """Return the circusd that was started as ``child``, once others can find it."""
+    if sys.platform == "win32":
+        found = _find_by_port(fleet)
+    else:
+        found = (processes.identify(child) or Process(child, 0.0)) if read_pidfile(fleet) == child else None
+    return found
 
 
 def read_pidfile(fleet: Fleet) -> int | None:
@@ -92,22 +138,45 @@ def ask_pid(fleet: Fleet, timeout: float = PING_PATIENCE) -> int | None:
 
     ``dstats`` takes none of circusd's locks, so one that does not answer is stuck, or not there.
     """
+    said = _say(fleet, "dstats", timeout)
+    try:
+        return None if said is None else int(said["info"]["pid"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def quit_(fleet: Fleet) -> None:
+    """Have circusd take everything down and end; whether it has heard is for its end to show."""
+    _say(fleet, "quit", QUIT_PATIENCE)
+
+
+def _say(fleet: Fleet, command: str, timeout: float = PING_PATIENCE, **properties: object) -> dict[str, Any] | None:
+    """Say something to circusd and return its answer; None when there is none in time, or none that makes sense.
+
+    It knows us for the command line by the name of our end of the wire.
+    """
     import zmq  # noqa: PLC0415 - 50 ms, and needed only where there is a doubt
 
     context = zmq.Context()
     wire = context.socket(zmq.DEALER)
     wire.setsockopt(zmq.LINGER, 0)
+    wire.setsockopt(zmq.IDENTITY, CLI + uuid.uuid4().hex.encode())
     try:
         wire.connect(endpoints(fleet)[0])
-        wire.send(json.dumps({"id": "ping", "command": "dstats", "properties": {}}).encode())
+        wire.send(json.dumps({"id": "cli", "command": command, "properties": properties}).encode())
         if not wire.poll(round(timeout * 1000)):
             return None
-        return int(json.loads(wire.recv())["info"]["pid"])
-    except (zmq.ZMQError, ValueError, KeyError, TypeError):
+        answer = json.loads(wire.recv())
+        return answer if isinstance(answer, dict) else None
+    except (zmq.ZMQError, ValueError):
         return None
     finally:
         wire.close()
         context.term()
+
+
+def _port(fleet: Fleet) -> int:
+    return int(endpoints(fleet)[0].rpartition(":")[2])
 
 
 def _socket(fleet: Fleet) -> str:
@@ -115,16 +184,17 @@ def _socket(fleet: Fleet) -> str:
 
 
 def _heard(fleet: Fleet) -> bool:
-    """Say whether anybody listens on the socket of this fleet's circusd."""
-    if not hasattr(socket, "AF_UNIX"):
-        return False
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(os.fsencode(_socket(fleet)))
-        except OSError:
-            return False
-    return True
+    """Say whether anybody listens where this fleet's circusd would."""
+    if sys.platform == "win32":
+        return chosen_ports(fleet) is not None and ports.listening(_port(fleet))
+    else:  # noqa: RET505 - the type checker takes it for what the other systems have
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(os.fsencode(_socket(fleet)))
+            except OSError:
+                return False
+        return True
 
 
 def command(process: Process) -> str:

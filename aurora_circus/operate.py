@@ -7,9 +7,9 @@ from typing import Any
 
 from aurora_circus import reach, report
 from aurora_circus.client import ApiError, Client, LostError, RefusedError
+from aurora_circus.clock import pause
 from aurora_circus.context import Context
 from aurora_circus.errors import UnknownServerError
-from aurora_circus.interrupts import pause
 from aurora_circus.terminal import clean, duration
 from aurora_circus.terminal import state as coloured
 

@@ -29,6 +29,15 @@ class Meaning:
 
 
 NOTHING = Meaning("nothing")
+_CLI = "aurora-cli-"
+"""How the names begin by which our own command line's commands come to circusd; ``lookup`` knows it."""
+
+
+def sender(entry: Mapping[str, Any]) -> str:
+    """Return who said ``entry``, in the journal's words."""
+    if entry["client"] is None:
+        return "signal"
+    return "cli" if str(entry["client"]).startswith(_CLI) else "circusctl"
 
 
 def meaning(entry: Mapping[str, Any], servers: Iterable[str], running: Iterable[str]) -> Meaning:

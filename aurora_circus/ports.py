@@ -1,6 +1,7 @@
 """Who listens on a port. An adapter: it looks, it binds and connects to nothing but a socket of its own.
 
-On Linux the kernel's own tables say so (proc_net_tcp(5)); elsewhere psutil asks the system.
+On Linux the kernel's own tables say so (proc_net_tcp(5)), on Windows its one table with the owner of each socket
+(GetExtendedTcpTable, by psutil); elsewhere psutil asks each process.
 """
 
 import os
@@ -13,6 +14,7 @@ import psutil
 
 from aurora_circus.facts import Holder
 
+_WINDOWS = sys.platform == "win32"
 _LINUX = sys.platform.startswith("linux")
 _LISTEN = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
@@ -24,6 +26,8 @@ def listening(port: int) -> bool:
     """Say whether anybody would answer on 127.0.0.1:``port``."""
     if _LINUX:
         return bool(_inodes(port))
+    if _WINDOWS:  # where a connection that is refused takes two seconds
+        return bool(_owners(port))
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -32,6 +36,9 @@ def listening(port: int) -> bool:
 def belongs(port: int, pids: Iterable[int]) -> bool | None:
     """Say whether the listener on 127.0.0.1:``port`` is one of ``pids``; None where that may not be seen."""
     group = list(pids)
+    if _WINDOWS:
+        owners = _owners(port)
+        return True if set(group) & owners else None if owners <= {0} else False
     if not _LINUX:
         return _belongs_elsewhere(port, group)
     inodes = _inodes(port)
@@ -50,6 +57,11 @@ def holder(port: int) -> Holder | None:
         if not inodes:
             return None
         pid = next((each for each in psutil.pids() if _holds(each, inodes)), None)
+    elif _WINDOWS:
+        owners = _owners(port)
+        if not owners:
+            return None
+        pid = next((each for each in owners if each), None)
     else:
         pid = next((each for each in psutil.pids() if _belongs_elsewhere(port, [each])), None)
         if pid is None and not listening(port):
@@ -61,6 +73,16 @@ def free_port(low: int, high: int, taken: Iterable[int]) -> int | None:
     """Return the first port from ``low`` to ``high`` that nobody listens on and that is not in ``taken``."""
     used = set(taken)
     return next((each for each in range(low, high + 1) if each not in used and not listening(each)), None)
+
+
+def _owners(port: int) -> set[int]:
+    """Return the pids of the listeners that 127.0.0.1:``port`` reaches; 0 stands for one that may not be seen."""
+    found: dict[int, str] = {}
+    for each in psutil.net_connections(kind="tcp"):
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port:
+            found[each.pid or 0] = each.laddr.ip
+    loopback = {pid for pid, address in found.items() if address.startswith("127.")}
+    return loopback or {pid for pid, address in found.items() if address in {"0.0.0.0", "::"}}  # noqa: S104 - only compared
 
 
 def _inodes(port: int) -> set[str]:
@@ -101,7 +123,7 @@ def _holds(pid: int, inodes: set[str]) -> bool | None:
 def _foreign(pid: int) -> bool:
     """Say whether ``pid`` runs as somebody whose descriptors are none of our business."""
     try:
-        return os.geteuid() not in {0, Path(f"/proc/{pid}").stat().st_uid}
+        return sys.platform != "win32" and os.geteuid() not in {0, Path(f"/proc/{pid}").stat().st_uid}
     except OSError:
         return False
 

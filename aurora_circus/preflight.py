@@ -10,7 +10,8 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping
+import zipfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,12 +19,13 @@ from typing import Literal
 import psutil
 
 from aurora_circus import ports
-from aurora_circus.config import AT_SPAWN, Command, Config
+from aurora_circus.config import AT_SPAWN, Command, Config, is_path, words
 from aurora_circus.document import BUILTIN
+from aurora_circus.endpoints import socket_dir
 from aurora_circus.facts import Holder
-from aurora_circus.rundir import socket_dir
 from aurora_circus.settings import System
 
+WINDOWS = sys.platform == "win32"
 _NEEDED = ("circus", "aurora_circus.hooks")
 """What circusd must be able to import: without our hooks, every watcher vanishes."""
 _IMPORTS = f"from importlib.util import find_spec; raise SystemExit(not all(map(find_spec, {_NEEDED})))"
@@ -69,7 +71,10 @@ def inspect(
 def find_circusd(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the circusd beside the interpreter that runs us, or the first on the PATH."""
     path = (os.environ if environ is None else environ).get("PATH", os.defpath)
-    return shutil.which("circusd", path=str(Path(sys.executable).parent)) or shutil.which("circusd", path=path)
+    beside = Path(sys.executable).parent
+    folders = [beside, beside / "Scripts"] if WINDOWS else [beside]
+    found = (shutil.which("circusd", path=each) for each in (*map(str, folders), path))
+    return next(filter(None, found), None)
 
 
 def _circusd(program: str | None, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -104,12 +109,30 @@ def _interpreter(script: Path) -> list[str]:
         OSError: it cannot be read.
         ValueError: it has no such lines.
     """
+    if script.suffix.lower() == ".exe":
+        return _interpreter_of_launcher(script)
     with script.open("rb") as file:
         first, second = (os.fsdecode(file.readline(4096)).strip() for _ in range(2))
     if not first.startswith("#!"):
         raise ValueError("it does not say which Python runs it")
     # what pip writes where the path is too long, or has a space in it, for the first line
     return [shlex.split(second)[1]] if second.startswith("'''exec' ") else shlex.split(first[2:])
+
+
+def _interpreter_of_launcher(program: Path) -> list[str]:
+    """Return the command that a launcher of Windows' runs: between the program and the archive at its end.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none.
+    """
+    try:
+        with zipfile.ZipFile(program) as archive:
+            begins = min(each.header_offset for each in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise ValueError("it does not say which Python runs it") from error
+    line = program.read_bytes()[:begins].rpartition(b"#!")[2].strip()
+    return words(os.fsdecode(line), windows=True)
 
 
 def _directories(config: Config) -> Iterator[Finding]:
@@ -126,7 +149,7 @@ def _directories(config: Config) -> Iterator[Finding]:
             what = "is" if there == Path(path) else f"cannot be made: {there} is"
             yield Finding("error", key, f"{path} {what} not writable for us")
     logs = Path(fleet.log_dir)
-    if logs.is_dir() and logs.stat().st_mode & stat.S_IWOTH:
+    if not WINDOWS and logs.is_dir() and logs.stat().st_mode & stat.S_IWOTH:
         yield Finding("warning", "fleet.log_dir", f"everybody may write to {logs}, and redirect what goes there")
 
 
@@ -144,7 +167,7 @@ def _tokens(config: Config) -> Iterator[Finding]:
             continue
         if len(text.split()) != 1:
             yield Finding("error", key, f"{name} holds {'blanks in the token' if text else 'no token'}")
-        if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+        if not WINDOWS and mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
             yield Finding("warning", key, f"others may read or change {name}: chmod 600 {shlex.quote(name)}")
 
 
@@ -158,8 +181,9 @@ def _program(system: System, config: Config, environ: Mapping[str, str]) -> Iter
     program, *arguments = (each.replace(AT_SPAWN, str(system.port)) for each in command.argv)
     python = program == config.python
     path = {**environ, **system.env}.get("PATH", os.defpath)
-    if shutil.which(str(folder / program) if "/" in program else program, path=path) is None:
-        where = "" if "/" in program else " on the PATH"
+    by_path = is_path(program, windows=WINDOWS)
+    if shutil.which(str(folder / program) if by_path else program, path=path) is None:
+        where = "" if by_path else " on the PATH"
         yield Finding("error", "fleet.python" if python else key, f"there is no program {program}{where}")
     if python and arguments and not arguments[0].startswith("-") and not (folder / arguments[0]).exists():
         yield Finding("error", key, f"there is no script {folder / arguments[0]}")
@@ -167,27 +191,13 @@ def _program(system: System, config: Config, environ: Mapping[str, str]) -> Iter
 
 def _account(key: str, command: Command) -> Iterator[Finding]:
     """Say what keeps circus from starting a process as the user and with the limits that were asked for."""
-    if not command.circus:
-        return
-    # Unix only, like the options themselves
-    import grp  # noqa: PLC0415
-    import pwd  # noqa: PLC0415
-    import resource  # noqa: PLC0415
+    found: Iterable[tuple[str, str]] = ()
+    if sys.platform != "win32" and command.circus:
+        from aurora_circus import accounts  # noqa: PLC0415 - Unix only, like the options themselves
 
-    groups = {each.gr_name: each.gr_gid for each in grp.getgrall()}
-    users = {each.pw_name: each.pw_uid for each in pwd.getpwall()}
-    for option, known, mine in (("uid", users, os.geteuid()), ("gid", groups, os.getegid())):
-        name = command.circus.get(option)
-        if name is None:
-            continue
-        number = int(name) if name.isdecimal() else known.get(name)
-        if number is None:
-            yield Finding("error", f"system.{key}.circus.{option}", f"there is no {name} on this machine")
-        elif os.geteuid() and number != mine:
-            yield Finding("error", f"system.{key}.circus.{option}", f"only root may start a process as {name}")
-    for option in command.circus:
-        if option.startswith("rlimit_") and not hasattr(resource, option.upper()):
-            yield Finding("error", f"system.{key}.circus.{option}", "there is no such limit on this machine")
+        found = accounts.faults(command.circus)
+    for option, message in found:
+        yield Finding("error", f"system.{key}.circus.{option}", message)
 
 
 def _ports(config: Config, own: Collection[int]) -> Iterator[Finding]:

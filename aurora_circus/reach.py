@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from aurora_circus.client import Client, ForeignError, LostError, RefusedError, Reply
+from aurora_circus.clock import pause
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, MachineError, NotRunningError
-from aurora_circus.interrupts import pause
 
 RESTART_PATIENCE = 4.0
 """Seconds for a plugin that is being restarted to open its API again; it takes about one."""
@@ -100,7 +100,7 @@ def _nobody(context: Context, client: Client, pid: int | None) -> AuroraError:
         f"circusd runs (pid {pid}), but nobody listens on {client.url}\n"
         'after a plain `circusctl stop`: eval "$(aurora-circus env)"; circusctl start\n'
         "after a change of api.port: aurora-circus down, then up\n"
-        f"why: tail {context.fleet.log_dir}/aurora.log {context.fleet.log_dir}/circusd.log"
+        f"why: the ends of aurora.log and circusd.log in {context.fleet.log_dir}"
     )
 
 
@@ -128,7 +128,9 @@ def _is_plugin(port: int, circusd: int) -> bool:
 
     found = ports.holder(port)
     try:
-        return found is not None and found.pid is not None and psutil.Process(found.pid).ppid() == circusd
+        if found is None or found.pid is None:
+            return False
+        return circusd in {each.pid for each in psutil.Process(found.pid).parents()[:2]}  # a launcher may stand between
     except psutil.Error:
         return False
 

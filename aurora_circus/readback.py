@@ -4,10 +4,13 @@ It knows nothing of what a value means: what does not come back as it went in is
 """
 
 import configparser
+import contextlib
+import functools
 import itertools
 import locale
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +46,9 @@ def compare(text: str, sections: Sequence[Section], environment: Mapping[str, st
         path = Path(folder) / "circus.ini"
         path.write_bytes(text.encode())
         try:
-            parser, _ = read_config(str(path))
-            watchers = {each["name"]: each for each in get_config(str(path))["watchers"]}
+            with _in_utf8():
+                parser, _ = read_config(str(path))
+                watchers = {each["name"]: each for each in get_config(str(path))["watchers"]}
         except (OSError, ValueError, configparser.Error) as error:
             faults.say(("fleet",), f"values that circus cannot read back ({error})", "those that it can, in UTF-8")
             return
@@ -61,6 +65,19 @@ def compare(text: str, sections: Sequence[Section], environment: Mapping[str, st
                 faults.add(section.origin["args"], argv, "arguments that circus hands over as they are")
 
 
+@contextlib.contextmanager
+def _in_utf8() -> Iterator[None]:
+    """Have circus read UTF-8 on Windows, as the circusd does that we start (``-X utf8``), whatever we run in."""
+    from circus import config  # noqa: PLC0415 - as above
+
+    if sys.platform == "win32":
+        config.open = functools.partial(open, encoding="utf-8")
+    try:
+        yield
+    finally:
+        vars(config).pop("open", None)
+
+
 def _compare_options(section: Section, read: Mapping[str, str], faults: Faults) -> None:
     for name in {**section.options, **read}:
         wrote, got = section.options.get(name), read.get(name)
@@ -73,8 +90,12 @@ def _compare_options(section: Section, read: Mapping[str, str], faults: Faults) 
 
 
 def _as_read(text: str) -> str:
-    """Return ``text`` as circus sees it, who reads UTF-8 in whatever encoding this process has."""
-    return text.encode().decode(locale.getpreferredencoding(do_setlocale=False))
+    """Return ``text`` as circus sees it, who reads UTF-8 in whatever encoding this process has; not on Windows."""
+    if sys.platform == "win32":
+        encoding = "utf-8"
+    else:
+        encoding = locale.getpreferredencoding(do_setlocale=False)
+    return text.encode().decode(encoding)
 
 
 def _argv(watcher: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
@@ -89,6 +110,8 @@ def _argv(watcher: Mapping[str, Any], environment: Mapping[str, str]) -> list[st
         env=dict(environment),
         working_dir="/",
         spawn=False,
+        pipe_stdout=False,
+        pipe_stderr=False,
     )
     argv: list[str] = process.format_args()
     return argv

@@ -6,7 +6,6 @@ nothing: it tells :class:`~aurora_circus.facts.Exited` and :class:`~aurora_circu
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -17,7 +16,7 @@ from aurora_circus.lifecycle import Lifecycle
 
 EXIT_PATIENCE = 0.05
 """Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
-_BY_REQUEST = ((0, None), (None, "SIGTERM"))
+_BY_REQUEST = ((0, None), (None, "SIGTERM"), (None, "CONTROL_C_EXIT"))
 """How a process ends that was asked to: such an end is no crash before circusd has had the time to say who asked."""
 ORDER_PATIENCE = 0.5
 """Seconds that the word of one exit waits for that of an earlier one, whose details take longer to find out."""
@@ -48,7 +47,7 @@ class Reaper:
         self._driver = driver
         self._lives = lives
         self._loop = asyncio.get_running_loop()
-        self._watched: dict[Process, int] = {}
+        self._watched: dict[Process, processes.Watch] = {}
         self._ending: set[Process] = set()
         self._batch: list[tuple[str, Process]] = []
         self._last: asyncio.Event | None = None
@@ -67,10 +66,12 @@ class Reaper:
 
     def watch(self, key: str, process: Process) -> None:
         """Be told of the end of ``process``, by the system where it can, by :meth:`look` otherwise."""
-        descriptor = processes.watch(process)
-        if descriptor is not None:
-            self._watched[process] = descriptor
-            self._loop.add_reader(descriptor, self._ended, key, process)
+        if process in self._watched:
+            return
+        watch = processes.watch(process)
+        if watch is not None:
+            self._watched[process] = watch
+            watch.notify(self._loop, lambda: self._ended(key, process))
         elif not processes.alive(process):
             self._loop.call_soon(self._ended, key, process)
 
@@ -81,10 +82,6 @@ class Reaper:
                 self._ended(key, life.process)
 
     def _ended(self, key: str, process: Process) -> None:
-        descriptor = self._watched.pop(process, None)
-        if descriptor is not None:
-            self._loop.remove_reader(descriptor)
-            os.close(descriptor)
         if process not in self._ending:
             self._ending.add(process)
             if not self._batch:
@@ -111,6 +108,9 @@ class Reaper:
             self._driver.tell(facts.Exited(at, key, process, how, holder))
         finally:
             told.set()
+            watch = self._watched.pop(process, None)
+            if watch is not None:
+                watch.close()
         await self._sweep(key, process)
         self._ending.discard(process)
 
@@ -122,7 +122,7 @@ class Reaper:
             await asyncio.sleep(EXIT_PATIENCE)  # circusd's word on who wanted it, or on how it ended, is on its way
         if seen is None:
             code = self._words.pop(process.pid, None)
-            seen = (code, None) if code is None or code >= 0 else (None, processes.signal_name(-code))
+            seen = (None, None) if code is None else processes.from_exit_code(code)
         if life is None or not life.system.log:
             return Exit(*seen)
         size = self._log_sizes.get(key, 0)
@@ -139,15 +139,14 @@ class Reaper:
     async def _sweep(self, key: str, process: Process) -> None:
         """Wait until nobody of the group of ``process``, which is dead, runs any more, and say so."""
         while others := [each for each in processes.members(process) if each != process]:
-            descriptor = processes.watch(others[0])
-            if descriptor is None:
+            watch = processes.watch(others[0])
+            if watch is None:
                 await asyncio.sleep(EXIT_PATIENCE)  # this system has no event for it, or it has just ended
                 continue
             ended = asyncio.Event()
-            self._loop.add_reader(descriptor, ended.set)
+            watch.notify(self._loop, ended.set)
             try:
                 await ended.wait()
             finally:
-                self._loop.remove_reader(descriptor)
-                os.close(descriptor)
+                watch.close()
         self._driver.tell(facts.Gone(self._driver.clock.monotonic(), key, process))

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shlex
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,18 +18,24 @@ from pathlib import Path
 import aurora_circus
 from aurora_circus import readback, settings
 from aurora_circus.config import AT_SPAWN, Command, Config
+from aurora_circus.endpoints import endpoints, socket_dir
 from aurora_circus.errors import MachineError
+from aurora_circus.files import replace
 from aurora_circus.readback import Section
-from aurora_circus.rundir import PIDFILE, endpoints, make_directories, socket_dir
+from aurora_circus.rundir import PIDFILE, make_directories, prepare_endpoints
 from aurora_circus.settings import Fleet, System
 from aurora_circus.tables import Faults, Where, one_line
 
-__all__ = ["PLUGIN", "SHELL", "endpoints", "make_directories", "render", "write"]
+__all__ = ["PLUGIN", "SHELL", "endpoints", "make_directories", "prepare_endpoints", "render", "write"]
 
 PLUGIN = "aurora"
 """The watcher that runs the plugin."""
 SHELL = 'true 2>/dev/null >>"$0" || exec "$@" >/dev/null 2>&1; exec "$@" >>"$0" 2>&1'
 """Runs its arguments with their output appended to the file ``$0``; where that cannot be opened, without."""
+RUNNER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from aurora_circus import runner; runner.main()"
+"""On Windows: runs a system by ``runner``, whatever else that interpreter is used for."""
+PLUGIN_RUNNER = "from circus import plugins; plugins.main()"
+"""Runs the plugin as circus itself does."""
 _PORT_AT_SPAWN = "$(circus.env.aurora_port)"
 """circus puts the variable's value there when it spawns the process; the hook has set it by then."""
 _PLAIN = re.compile(r"[A-Za-z0-9@%+=:,./_-]+")
@@ -39,26 +46,29 @@ _STEP = 10
 _ALWAYS: Mapping[str, str] = {"singleton": "True", "numprocesses": "1", "copy_env": "True", "max_age": "0"}
 
 
-def render(config: Config, *, python: str) -> str:
+def render(config: Config, *, python: str, platform: str = sys.platform) -> str:
     """Return the text of ``circus.ini``; ``python`` is the absolute path of the interpreter for the plugin.
+
+    ``platform`` is the ``sys.platform`` of the machine that it is for; another one's is good for a look only.
 
     Raises:
         ConfigError: circus would read something else than what the person wrote.
     """
     faults = Faults(config.source)
-    sections = [_circus(config.fleet), _plugin(config.fleet, python)]
+    form = (_Windows if platform == "win32" else _Unix)(config.fleet, python)
+    sections = [form.circus(), _plugin(config.fleet, form)]
     levels: dict[str, int] = {}
     for system in config.systems:
         levels[system.key] = 1 + max((levels[each] for each in system.depends_on), default=-1)
         priority = _FIRST - _STEP * levels[system.key]
-        sections.append(_system(system, config.commands[system.key], priority))
+        sections.append(_system(system, config.commands[system.key], priority, form))
     for section in sections:
         for name, value in section.options.items():
             if "\r" in value or not _encodable(value):  # they would take other values along with them
                 where = section.origin.get(name, section.origin[""])
                 faults.add(where, value, "a value in UTF-8 without carriage returns, which circus loses")
     faults.check()
-    text = _fill(config, sections)
+    text = _fill(config, sections, form.endpoints[0], windows=platform == "win32")
     readback.compare(text, sections, {"AURORA_PORT": "1"}, faults)
     faults.check()
     return text
@@ -86,7 +96,7 @@ def _replace(text: str, path: Path) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        replace(Path(name), path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -95,69 +105,124 @@ def _replace(text: str, path: Path) -> None:
 # --- sections ----------------------------------------------------------------------------------------------
 
 
-def _circus(fleet: Fleet) -> Section:
-    endpoint, pubsub = endpoints(fleet)
-    options = {
-        "check_delay": "1",
-        "endpoint": endpoint,
-        "pubsub_endpoint": pubsub,
-        "multicast_endpoint": "",
-        "pidfile": f"{fleet.run_dir}/{PIDFILE}",
-        "warmup_delay": "0",
-        "httpd": "False",
-    }
-    comment = [
-        "The sockets lie in a private directory: by TCP, every local user could run commands as you.",
-        "An empty multicast_endpoint keeps circus from binding a UDP port on all addresses.",
-    ]
-    if socket_dir(fleet) != fleet.run_dir:
-        folder = one_line(shlex.quote(socket_dir(fleet)))
-        comment += [
-            "The path of run_dir is too long for a Unix socket: the sockets have a directory of their own.",
-            f"Should it be gone (/tmp after a reboot): mkdir -m 700 {folder}",
+class _Unix:
+    """How circus runs things on Unix: sockets in a private directory, and a shell that opens a log."""
+
+    hooks: tuple[str, ...] = ("before_start", "before_spawn", "before_stop")
+    plugin_hooks: tuple[str, ...] = ("before_start", "before_stop")
+    send_hup = "True"
+
+    def __init__(self, fleet: Fleet, python: str) -> None:
+        self.fleet = fleet
+        self.python = python
+        self.endpoints = endpoints(fleet, "linux")
+
+    def circus(self) -> Section:
+        """Return circusd's own section."""
+        comment = [
+            "The sockets lie in a private directory: by TCP, every local user could run commands as you.",
+            "An empty multicast_endpoint keeps circus from binding a UDP port on all addresses.",
         ]
-    return Section(name="circus", comment=comment, options=options, origin={"": ("fleet", "run_dir")})
+        if socket_dir(self.fleet) != self.fleet.run_dir:
+            folder = one_line(shlex.quote(socket_dir(self.fleet)))
+            comment += [
+                "The path of run_dir is too long for a Unix socket: the sockets have a directory of their own.",
+                f"Should it be gone (/tmp after a reboot): mkdir -m 700 {folder}",
+            ]
+        return self._circus(comment, {"pidfile": f"{self.fleet.run_dir}/{PIDFILE}"})
+
+    def _circus(self, comment: list[str], more: Mapping[str, str]) -> Section:
+        options = {
+            "check_delay": "1",
+            "endpoint": self.endpoints[0],
+            "pubsub_endpoint": self.endpoints[1],
+            "multicast_endpoint": "",
+            **more,
+            "warmup_delay": "0",
+            "httpd": "False",
+        }
+        return Section(name="circus", comment=comment, options=options, origin={"": ("fleet", "run_dir")})
+
+    def system(self, system: System, command: Command) -> tuple[Mapping[str, str], Sequence[str]]:
+        """Return the options and the arguments by which a system is run."""
+        return {"working_dir": command.working_dir}, _logged(system.log, command.argv)
+
+    def plugin(self, *arguments: str) -> tuple[Mapping[str, str], Sequence[str]]:
+        """Return the options and the arguments by which circus's plugin runner is run with ``arguments``."""
+        log = f"{self.fleet.log_dir}/{PLUGIN}.log"
+        return {"working_dir": self.fleet.run_dir}, _logged(log, (self.python, "-c", PLUGIN_RUNNER, *arguments))
 
 
-def _plugin(fleet: Fleet, python: str) -> Section:
-    endpoint, pubsub = endpoints(fleet)
-    runner = "from circus import plugins; plugins.main()"
-    where = (
-        "--endpoint",
-        endpoint,
-        "--pubsub",
-        pubsub,
-        "--config",
-        f"watcher:{PLUGIN}",
-        "--log-level",
-        "info",
-    )
-    argv = (python, "-c", runner, *where, "aurora_circus.plugins.aurora.AuroraPlugin")
+class _Windows(_Unix):
+    """How circus runs things on Windows: ports, no pidfile, and a runner of our own that opens a log.
+
+    circus reads a program's path right only in ``executable``, and what stands in ``cmd`` becomes its ``argv[0]``.
+    """
+
+    hooks = ("before_start", "before_spawn", "before_stop", "before_signal")
+    plugin_hooks = hooks
+    send_hup = "False"
+
+    def __init__(self, fleet: Fleet, python: str) -> None:
+        super().__init__(fleet, python)
+        self.endpoints = endpoints(fleet, "win32")
+
+    def circus(self) -> Section:
+        """Return circusd's own section."""
+        comment = [
+            "Two ports of this fleet alone, and no password, since circus knows none: whoever has logged in to this",
+            "machine can reach them, and run commands as you.",
+            "An empty multicast_endpoint keeps circus from binding a UDP port on all addresses.",
+        ]
+        return self._circus(comment, {})
+
+    def system(self, system: System, command: Command) -> tuple[Mapping[str, str], Sequence[str]]:
+        """Return the options and the arguments by which a system is run."""
+        python, *arguments = by_runner(self.python, command, system.log)
+        return self._run(python, command.working_dir, *arguments)
+
+    def plugin(self, *arguments: str) -> tuple[Mapping[str, str], Sequence[str]]:
+        """Return the options and the arguments by which circus's plugin runner is run with ``arguments``."""
+        log = str(Path(self.fleet.log_dir) / f"{PLUGIN}.log")
+        return self._run(
+            self.python, self.fleet.run_dir, "-P", "-X", "utf8", "-m", "aurora_circus.logged", log, *arguments
+        )
+
+    @staticmethod
+    def _run(python: str, working_dir: str, *arguments: str) -> tuple[Mapping[str, str], Sequence[str]]:
+        return {"executable": python, "working_dir": working_dir}, ("python.exe", *arguments)
+
+
+def _plugin(fleet: Fleet, form: _Unix) -> Section:
+    endpoint, pubsub = form.endpoints
+    where = ("--endpoint", endpoint, "--pubsub", pubsub, "--config", f"watcher:{PLUGIN}", "--log-level", "info")
+    how, argv = form.plugin(*where, "aurora_circus.plugins.aurora.AuroraPlugin")
     options = {
-        "working_dir": fleet.run_dir,
+        **how,
         "autostart": "True",
         "respawn": "True",
         **_ALWAYS,
         "copy_path": "True",
         "stop_signal": "SIGTERM",
         "stop_children": "False",
-        "send_hup": "True",
+        "send_hup": form.send_hup,
         "graceful_timeout": "10",
         "priority": str(_FIRST + _STEP),
         "max_retry": "-1",
-        **_hooks("before_start", "before_stop"),
+        **_hooks(*form.plugin_hooks),
         "fleet": settings.dumps(fleet),
         "aurora_commands": "",
     }
     comment = ["The Aurora plugin: it decides when each system below is started, stopped and restarted."]
     origin = {"": ("fleet", "run_dir"), "args": ("fleet",)}
-    return _watcher(PLUGIN, comment, options, _logged(f"{fleet.log_dir}/{PLUGIN}.log", argv), origin)
+    return _watcher(PLUGIN, comment, options, argv, origin)
 
 
-def _system(system: System, command: Command, priority: int) -> Section:
+def _system(system: System, command: Command, priority: int, form: _Unix) -> Section:
     where = ("system", system.key)
+    how, argv = form.system(system, command)
     options = {
-        "working_dir": command.working_dir,
+        **how,
         "autostart": "False",
         "respawn": "False",
         **_ALWAYS,
@@ -168,7 +233,7 @@ def _system(system: System, command: Command, priority: int) -> Section:
         "graceful_timeout": str(system.graceful_timeout),
         "priority": str(priority),
         "max_retry": "1",
-        **_hooks("before_start", "before_spawn", "before_stop"),
+        **_hooks(*form.hooks),
         **command.circus,
         "aurora": settings.dumps(system),
     }
@@ -181,7 +246,7 @@ def _system(system: System, command: Command, priority: int) -> Section:
     critical = ", critical" if system.critical else ""
     after = f", after {', '.join(system.depends_on)}" if system.depends_on else ""
     comment = [f"{one_line(system.title)}: port {system.port}{critical}{after}"]
-    return _watcher(system.key, comment, options, _logged(system.log, command.argv), origin)
+    return _watcher(system.key, comment, options, argv, origin)
 
 
 def _watcher(
@@ -214,6 +279,17 @@ def _hooks(*names: str) -> dict[str, str]:
 def _logged(log: str, argv: Sequence[str]) -> list[str]:
     """Return ``argv`` with its output appended to ``log``: circusd reads nothing."""
     return ["/bin/sh", "-c", SHELL, log, *argv]
+
+
+def by_runner(python: str, command: Command, log: str) -> list[str]:
+    """Return the command line that runs ``command`` on Windows, by our runner.
+
+    It is run by the base interpreter: the ``python.exe`` of a virtual environment would be one more process.
+    """
+    base = getattr(sys, "_base_executable", None) if python == sys.executable else None
+    root = str(Path(aurora_circus.__path__[0]).resolve().parent)
+    options = ("-I", "-S", "-X", "utf8", "-c", RUNNER)
+    return [base or python, *options, root, command.stop_path or "-", log, *command.argv]
 
 
 # --- text --------------------------------------------------------------------------------------------------
@@ -249,7 +325,7 @@ def _encodable(value: str) -> bool:
     return True
 
 
-def _fill(config: Config, sections: Sequence[Section]) -> str:
+def _fill(config: Config, sections: Sequence[Section], endpoint: str, *, windows: bool) -> str:
     import jinja2  # noqa: PLC0415 - only rendering pays for it
 
     loader = jinja2.FileSystemLoader(list(aurora_circus.__path__))
@@ -261,7 +337,7 @@ def _fill(config: Config, sections: Sequence[Section]) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - this is no HTML
     )
-    circusctl = f"circusctl --endpoint {shlex.quote(endpoints(config.fleet)[0])}"
+    circusctl = f"circusctl --endpoint {shlex.quote(endpoint)}"
     header = [
         f"The fleet {one_line(config.fleet.name)}, as aurora-circus read it from {one_line(config.file)}.",
         "",
@@ -271,6 +347,10 @@ def _fill(config: Config, sections: Sequence[Section]) -> str:
         "            lasts until then, and takes hold of the systems that stand here already with",
         f"            {one_line(circusctl)} reloadconfig",
     ]
+    if windows and not "".join(each for section in sections for each in section.options.values()).isascii():
+        header[2:2] = [
+            "First:      set PYTHONUTF8=1 in circusd's environment; else it reads this file in the code page."
+        ]
     shown = [
         {
             "name": each.name,

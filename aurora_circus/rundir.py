@@ -4,7 +4,6 @@ Whoever can reach circusd's socket runs commands as its owner. So the directory 
 that somebody else could have prepared is refused. One that holds other things is never narrowed by us.
 """
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -14,37 +13,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aurora_circus.config import Config
+from aurora_circus.endpoints import CONTROL, EVENTS, choose_ports, chosen_ports, socket_dir
 from aurora_circus.errors import MachineError
 from aurora_circus.files import open_regular
-from aurora_circus.settings import Fleet
 from aurora_circus.tables import Faults, Where
 
-LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
-"""Bytes of a Unix socket's path (``sun_path`` in unix(7), less the final NUL)."""
-_CONTROL = "circusd.sock"
-_EVENTS = "events.sock"
 PIDFILE = "circusd.pid"
-_OURS = {_CONTROL, _EVENTS, PIDFILE, "state.json"}
+_OURS = {CONTROL, EVENTS, PIDFILE, "state.json"}
 """By these a directory is known to be a fleet's."""
-
-
-def socket_dir(fleet: Fleet) -> str:
-    """Return the directory of the sockets: ``run_dir``, or a short one where that is too long for them."""
-    longest = f"{fleet.run_dir}/{_CONTROL}".encode(errors="surrogateescape")
-    if len(longest) <= LONGEST_SOCKET:
-        return fleet.run_dir
-    digest = hashlib.sha256(fleet.run_dir.encode(errors="surrogateescape")).hexdigest()
-    return f"/tmp/aurora-{os.getuid()}-{digest[:12]}"  # noqa: S108 - private, and refused when it is not ours
-
-
-def endpoints(fleet: Fleet) -> tuple[str, str]:
-    """Return where circusd takes commands and where it publishes events; for one user always the same."""
-    folder = socket_dir(fleet)
-    return f"ipc://{folder}/{_CONTROL}", f"ipc://{folder}/{_EVENTS}"
+_WINDOWS = sys.platform == "win32"
 
 
 def make_directories(config: Config) -> None:
     """Make the directories of the sockets, the state and the logs, the first two with mode 0700.
+
+    On Windows that mode means, in the Pythons that know it (3.11.10, 3.12.4 and later), that only oneself and
+    administrators may enter a directory that is made; what is there already is left as it is.
 
     Raises:
         ConfigError: one is there, and somebody else's, or open to others and not the fleet's alone.
@@ -53,6 +37,9 @@ def make_directories(config: Config) -> None:
     fleet = config.fleet
     faults = Faults(config.source)
     _make(fleet.run_dir, 0o700)
+    if _WINDOWS:
+        _make(fleet.log_dir, 0o700)
+        return
     _private(fleet.run_dir, ("fleet", "run_dir"), faults)
     if socket_dir(fleet) != fleet.run_dir:
         _make(socket_dir(fleet), 0o700)
@@ -61,8 +48,34 @@ def make_directories(config: Config) -> None:
     _make(fleet.log_dir, 0o711 if others else 0o700)
     _trusted(fleet.log_dir, ("fleet", "log_dir"), faults)
     faults.check()
-    for system in others if os.geteuid() == 0 else ():
+    for system in others if _user() == 0 else ():
         _hand_over(system.log, config.commands[system.key].circus)
+
+
+def prepare_endpoints(config: Config, *, anew: bool = False) -> None:
+    """See to it that circusd's endpoints can be rendered; on Windows that takes a choice, which is kept.
+
+    ``anew``: no circusd of this fleet runs, and nobody needs the ports that were chosen before.
+
+    Raises:
+        MachineError: there are no two free ports, or the choice cannot be kept.
+    """
+    if sys.platform == "win32" and (chosen_ports(config.fleet) is None or anew):
+        make_directories(config)
+        choose_ports(config.fleet, [config.fleet.api.port, *(each.port for each in config.systems)])
+
+
+if sys.platform == "win32":
+
+    def _user() -> int:
+        """Return who we are, for which Windows has no number."""
+        return 0
+
+else:
+
+    def _user() -> int:
+        """Return who we are."""
+        return os.geteuid()
 
 
 def _make(path: str, mode: int) -> None:
@@ -81,8 +94,8 @@ def _private(path: str, where: Where, faults: Faults, *, links: bool = True) -> 
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISDIR(found.st_mode):
         faults.say(where, f"{path}, which is no directory", "a directory")
-    elif found.st_uid != os.geteuid():
-        faults.say(where, f"{path}, which belongs to user {found.st_uid}", f"one of user {os.geteuid()}, who runs it")
+    elif found.st_uid != _user():
+        faults.say(where, f"{path}, which belongs to user {found.st_uid}", f"one of user {_user()}, who runs it")
     elif not mode & 0o077:
         return
     elif not (names := {each.name for each in Path(path).iterdir()}) or names & _OURS:
@@ -97,8 +110,8 @@ def _trusted(path: str, where: Where, faults: Faults) -> None:
     found = _look(path)
     if not stat.S_ISDIR(found.st_mode):
         faults.say(where, f"{path}, which is no directory", "a directory")
-    elif found.st_uid not in {os.geteuid(), 0}:
-        faults.say(where, f"{path}, which belongs to user {found.st_uid}", f"one of user {os.geteuid()} or of root")
+    elif found.st_uid not in {_user(), 0}:
+        faults.say(where, f"{path}, which belongs to user {found.st_uid}", f"one of user {_user()} or of root")
 
 
 def _hand_over(log: str, circus: Mapping[str, str]) -> None:

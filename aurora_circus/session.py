@@ -15,7 +15,7 @@ from aurora_circus.errors import AuroraError, MachineError
 from aurora_circus.facts import Process
 from aurora_circus.feed import ApiFeed, Feed, FileFeed, journal_path, last_number
 from aurora_circus.logs import tail
-from aurora_circus.lookup import read_pidfile
+from aurora_circus.lookup import has_begun
 from aurora_circus.processes import identify
 from aurora_circus.progress import Progress, troubled, unsettled
 from aurora_circus.records import Record
@@ -71,7 +71,7 @@ class Session:
         """
         with screen(self.terminal, self.progress) as show:
             show([], {}, self.clock.wall())
-            self._await_pidfile()
+            self._await_circusd()
             started()
             self._feed = self._find_feed()
             self._came = True
@@ -86,13 +86,14 @@ class Session:
                 if done and status is not None:
                     return troubled(self.config.systems, status)
 
-    def _await_pidfile(self) -> None:
+    def _await_circusd(self) -> None:
         until = self.clock.monotonic() + CONTROLLER_PATIENCE
-        while read_pidfile(self.config.fleet) != self.child.pid:
+        while (found := has_begun(self.config.fleet, self.child.pid)) is None:
             if self._ended_within(_CONNECT):
                 raise CircusdEndedError
             if self.clock.monotonic() > until:
-                raise NoControllerError(f"circusd has written no pidfile within {duration(CONTROLLER_PATIENCE)}")
+                raise NoControllerError(f"circusd is not there within {duration(CONTROLLER_PATIENCE)}")
+        self.process = found
 
     def _start(self, keys: Sequence[str]) -> None:
         if not keys or not self.has_api:
@@ -178,7 +179,7 @@ class Session:
         return self._files()
 
     def _files(self) -> FileFeed:
-        return FileFeed(self.config, self._since, circusd=self.child.pid, sleep=self._ended_within, clock=self.clock)
+        return FileFeed(self.config, self._since, circusd=self.process.pid, sleep=self._ended_within, clock=self.clock)
 
     def _ended_within(self, seconds: float) -> bool:
         try:

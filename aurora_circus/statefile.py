@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aurora_circus.background import Background
-from aurora_circus.files import open_regular
+from aurora_circus.files import open_regular, remove, replace
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class StateFile:
         aside = self._path.with_name(f"{self._path.name}.corrupt")
         self.fault = f"{self._path}: {reason}; kept as {aside.name}"
         try:
-            self._path.replace(aside)
+            replace(self._path, aside)
         except OSError as error:
             self.fault = f"{self._path}: {reason}; cannot be kept as {aside.name}: {error}"
         return {}
@@ -99,7 +99,8 @@ class StateFile:
             return True
         try:
             if wanted is None:
-                self._path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    remove(self._path)
             else:
                 self._replace(wanted)
         except OSError as error:
@@ -118,7 +119,7 @@ class StateFile:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(self._path)
+            replace(draft, self._path)
         except OSError:
             with suppress(OSError):
                 draft.unlink()

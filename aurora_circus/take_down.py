@@ -1,5 +1,6 @@
 """Takes the fleet down: circusd, which ends the systems in their order, or what an earlier circusd has left."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,19 +74,18 @@ def circusd(context: Context, process: Process) -> int:
     feed = FileFeed(context.config, last_number(context.fleet), clock=clock)
     began, began_at = clock.monotonic(), clock.wall()
     again = began
-    with launch.watched(process) as watch:
-        while True:
-            now = clock.monotonic()
-            if now >= again:
-                launch.terminate(process)
-                again = now + SAY_AGAIN
-            ended = launch.await_end(process, watch, _LOOK)
-            for each in lines(feed.read(0), began_at):
-                terminal.say(each)
-            if ended:
-                break
-            if now - began > patience.longest:
-                return _stuck(context, process, known)
+    while True:
+        now = clock.monotonic()
+        if now >= again:
+            launch.terminate(context.fleet, process)
+            again = now + SAY_AGAIN
+        ended = launch.await_end(process, _LOOK)
+        for each in lines(feed.read(0), began_at):
+            terminal.say(each)
+        if ended:
+            break
+        if now - began > patience.longest:
+            return _stuck(context, process, known)
     code = _rest(context, known) if leftovers.surviving(known) else 0
     if code == 0:
         terminal.say(f"The fleet {context.fleet.name} is down, after {duration(clock.monotonic() - began)}.")
@@ -123,9 +123,9 @@ def _rest(context: Context, known: Mapping[str, Process]) -> int:
         context.terminal.warn(
             f"still running, even after SIGKILL: {', '.join(f'{key} (pid {known[key].pid})' for key in left)}"
         )
-        context.terminal.warn(
-            f"look at them: ps -o pid,stat,wchan,args -g {','.join(str(known[key].pid) for key in left)}"
-        )
+        if sys.platform != "win32":
+            pids = ",".join(str(known[key].pid) for key in left)
+            context.terminal.warn(f"look at them: ps -o pid,stat,wchan,args -g {pids}")
         return 1
     leftovers.forget_state(context.fleet)
     return 0
@@ -137,5 +137,6 @@ def _stuck(context: Context, process: Process, known: Mapping[str, Process]) -> 
     context.terminal.warn(
         f"circusd (pid {process.pid}) is still there after {limit}; still running: {', '.join(alive) or 'none'}"
     )
-    context.terminal.warn(f"end it by force, then what it leaves: kill -9 {process.pid}; {context.advice('down')}")
+    end = f"{context.by_force(process.pid)}; {context.advice('down')}"
+    context.terminal.warn(f"end it by force, then what it leaves: {end}")
     return 1

@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aurora_circus import leftovers, logs, ports, probe, processes
 from aurora_circus.clock import Clock
 from aurora_circus.config import AT_SPAWN, Command, Config
-from aurora_circus.facts import Holder, Outcome, Process
+from aurora_circus.facts import Exit, Holder, Outcome, Process
 from aurora_circus.interrupts import Interrupts
 from aurora_circus.lifecycle import STARTING_LOOKS
+from aurora_circus.render import by_runner
 from aurora_circus.settings import System
 from aurora_circus.terminal import clean, duration, state
 
@@ -99,7 +102,8 @@ def _running(  # noqa: PLR0913, PLR0917 - one system's surroundings
     system: System, command: Command, port: int, log: Path, left: list[str], interrupts: Interrupts, clock: Clock
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a system while this block lasts, and end its whole group then; what stays is put into ``left``."""
-    argv = [each.replace(AT_SPAWN, str(port)) for each in command.argv]
+    argv, how = _command(command, log)
+    argv = [each.replace(AT_SPAWN, str(port)) for each in argv]
 
     def end(leader: Process, child: "subprocess.Popen[bytes]") -> None:
         graces = {system.key: system.graceful_timeout}
@@ -109,7 +113,7 @@ def _running(  # noqa: PLR0913, PLR0917 - one system's surroundings
                 child.wait()
 
     with contextlib.ExitStack() as ending:
-        with interrupts.held(), log.open("wb") as output:
+        with interrupts.held(), log.open("ab") as output:
             child = subprocess.Popen(
                 argv,
                 cwd=command.working_dir,
@@ -117,13 +121,20 @@ def _running(  # noqa: PLR0913, PLR0917 - one system's surroundings
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,
-                user=_account(command, "uid"),
-                group=_account(command, "gid"),
+                **how,
             )
             leader = processes.identify(child.pid) or Process(child.pid, 0.0)
             ending.callback(end, leader, child)
         yield child
+
+
+def _command(command: Command, log: Path) -> tuple[list[str], Mapping[str, Any]]:
+    """Return what circus would run, and how, so that it leads a group of its own."""
+    if sys.platform == "win32":
+        return by_runner(sys.executable, command, str(log)), {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    else:  # noqa: RET505 - the type checker takes it for what the other systems have
+        account = {"user": _account(command, "uid"), "group": _account(command, "gid")}
+        return list(command.argv), {"start_new_session": True, **account}
 
 
 def _environment(system: System, port: int) -> Mapping[str, str]:
@@ -134,7 +145,7 @@ def _environment(system: System, port: int) -> Mapping[str, str]:
 
 def _account(command: Command, option: str) -> str | int | None:
     """Return as whom it runs, where circusd is told so and we may."""
-    value = command.circus.get(option) if os.geteuid() == 0 else None
+    value = command.circus.get(option) if sys.platform != "win32" and os.geteuid() == 0 else None
     return int(value) if value is not None and value.isdecimal() else value
 
 
@@ -157,6 +168,5 @@ def _until_healthy(system: System, port: int, child: "subprocess.Popen[bytes]", 
 
 
 def _how_it_ended(code: int, log: Path) -> str:
-    how = f"killed by {processes.signal_name(-code)}" if code < 0 else f"exit code {code}"
     last = logs.last_line(log)
-    return f"it ended by itself ({how}){': ' + last if last else ''}"
+    return f"it ended by itself ({Exit(*processes.from_exit_code(code))}){': ' + last if last else ''}"

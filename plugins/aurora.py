@@ -11,7 +11,6 @@ import faulthandler
 import logging
 import os
 import random
-import signal
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,10 +29,12 @@ from aurora_circus.clock import Clock
 from aurora_circus.control import BUSY_PAUSE, Control
 from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
 from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError
+from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
 from aurora_circus.server import ApiServer, PortTakenError
 from aurora_circus.statefile import StateFile
+from aurora_circus.stops import Stops
 
 HANG = 10.0
 """Seconds without a turn of the event loop after which this process gives itself up."""
@@ -68,7 +69,8 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._driver: Driver | None = None
         self._api: ApiServer | None = None
         self._api_trouble: str | None = None
-        self._parent = os.getppid()
+        self._circusd: Process | None = None
+        self._watch: processes.Watch | None = None
         self._ending: str | None = None
 
     # --- circus's side ---------------------------------------------------------------------------------------------
@@ -80,10 +82,8 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._stream = ZMQStream(self.client, self.loop)
         self._control = Control(self._stream.send, self._runs)
         self._stream.on_recv(lambda frames: self._control.receive(frames[-1]))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._aio.add_signal_handler(number, self._end, f"circusd sent {signal.Signals(number).name}")
-        self._aio.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP: nothing is bounced for that")
-        self._watch_parent()
+        self._stops = Stops(self._aio, self._end, lambda: log.info("SIGHUP: nothing is bounced for that"))
+        self._watch_circusd(os.getppid())
         self._alive()
         self.loop.add_callback(self._main)
 
@@ -118,10 +118,14 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             await asyncio.sleep(LOOK_EVERY)
 
     async def _begin(self) -> None:
-        if os.getpid() not in await self._control.pids(self._watcher):
+        held = set(await self._control.pids(self._watcher))
+        me = next((each for each in processes.lineage() if each.pid in held), None)
+        if me is None:
             # the circusd that started us died while we did: its successor, on the same sockets, has another plugin
             message = f"circusd does not hold this process for its watcher {self._watcher}"
             raise CircusError(message)
+        self._stops.answer_for(me)
+        self._watch_circusd(await self._control.circusd())
         options = await self._control.options(self._watcher)
         text = options["fleet"]
         common = settings.loads(settings.Fleet, text if text.startswith("{") else unquote(text))
@@ -140,12 +144,13 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             state=state,
             threads=self._threads,
             common=common,
+            circusd=self._circusd,
         )
         saved = state.load()
         if state.fault is not None:
             log.error("%s", state.fault)
         memories = driver.recall(saved)
-        driver.record("controller_started", None, {"pid": os.getpid(), "circusd": self._parent})
+        driver.record("controller_started", None, {"pid": os.getpid(), "circusd": self._circusd and self._circusd.pid})
         absent = sorted(set(common.systems) - {each.key for each in systems})
         driver.record(
             "config_loaded", None, {"systems": [each.key for each in systems], "missing": absent, "faults": faults}
@@ -265,21 +270,25 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         logging.shutdown()
         os._exit(code)
 
-    def _watch_parent(self) -> None:
-        parent = processes.identify(self._parent)
-        descriptor = None if parent is None else processes.watch(parent)
-        if descriptor is not None:
-            self._aio.add_reader(descriptor, self._orphaned, descriptor)
+    def _watch_circusd(self, pid: int) -> None:
+        """Go when this process does; the systems stay up until the next circusd replaces them in turn.
 
-    def _orphaned(self, descriptor: int) -> None:
-        """Circusd is gone: say so and go; the systems stay up until the next one replaces them in turn."""
-        self._aio.remove_reader(descriptor)
-        self._end("circusd is gone")
+        At first it is our parent, then who says that he is circusd: a virtual environment's ``python.exe`` on Windows
+        stands between the two.
+        """
+        if self._circusd is not None and self._circusd.pid == pid:
+            return
+        if self._watch is not None:
+            self._watch.close()
+        self._circusd = processes.identify(pid)
+        self._watch = None if self._circusd is None else processes.watch(self._circusd)
+        if self._watch is not None:
+            self._watch.notify(self._aio, lambda: self._end("circusd is gone"))
 
     def _alive(self) -> None:
         """Push the moment further away at which the C-level watchdog dumps all stacks and ends this process."""
         faulthandler.dump_traceback_later(HANG, exit=True)
-        if os.getppid() != self._parent:
+        if self._circusd is None or not processes.alive(self._circusd):
             self._end("circusd is gone")
         self._aio.call_later(LOOK_EVERY, self._alive)
 

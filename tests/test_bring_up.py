@@ -81,7 +81,7 @@ class World:
         monkeypatch.setattr(lookup, "find", lambda _: self.running)
         monkeypatch.setattr(launch, "start", lambda *_: self.child)
         monkeypatch.setattr(lookup, "ask_pid", lambda *_: PID)
-        monkeypatch.setattr(session, "read_pidfile", lambda _: PID)
+        monkeypatch.setattr(session, "has_begun", lambda *_: Process(PID, 1.0))
         monkeypatch.setattr(preflight, "inspect", lambda *_, **__: self.findings)
         monkeypatch.setattr(render, "render", self._render)
         monkeypatch.setattr(take_down, "circusd", self._take_down)
@@ -218,10 +218,10 @@ def test_a_circusd_that_ends_at_once_is_exit_1_with_its_last_words(
     log.parent.mkdir(parents=True)
     log.write_text("Address already in use\n")
     world.child.returncode = 0
-    monkeypatch.setattr(session, "read_pidfile", lambda _: None)
+    monkeypatch.setattr(session, "has_begun", lambda *_: None)
     assert world.up() == 1
     said = capsys.readouterr().err
-    assert "circusd (pid 77) ended with exit code 0, and nobody here asked for that" in said
+    assert "circusd (pid 77) ended (exited with code 0), and nobody here asked for that" in said
     assert "  Address already in use" in said
     assert "nothing of the fleet runs any more" in said
 
@@ -329,7 +329,7 @@ def test_a_circusd_that_dies_is_exit_1_and_says_who_goes_on(
     monkeypatch.setattr(leftovers, "surviving", lambda known: {"brain": []} if world.child.returncode else {})
     assert world.up(detach=False) == 1
     said = capsys.readouterr().err
-    assert "circusd (pid 77) was killed by SIGKILL" in said
+    assert "circusd (pid 77) ended (killed by SIGKILL)" in said
     assert "still running, and watched by nobody: brain" in said
     assert "to go on: aurora-circus up; to end them: aurora-circus down" in said
 

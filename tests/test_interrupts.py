@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from aurora_circus.interrupts import Interrupted, Interrupts, pause
+from aurora_circus.clock import pause
+from aurora_circus.interrupts import Interrupted, Interrupts
 
 
 def send(number: int) -> None:

@@ -248,22 +248,20 @@ def test_a_second_up_waits_for_the_first(around: Config, monkeypatch: pytest.Mon
     assert told == ["taken"]
 
 
-def test_a_gone_circusd_needs_no_signal() -> None:
+def test_a_gone_circusd_needs_no_signal(around: Config) -> None:
     """Neither dead nor somebody else's pid is signalled."""
-    assert not launch.terminate(Process(2**22 + 1, 1.0))
-    assert not launch.terminate(Process(ME, 1.0))
+    assert not launch.terminate(around.fleet, Process(2**22 + 1, 1.0))
+    assert not launch.terminate(around.fleet, Process(ME, 1.0))
 
 
-def test_the_end_of_a_process_is_waited_for_with_a_bound() -> None:
+def test_the_end_of_a_process_is_waited_for_with_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the system has no event for it."""
     me = processes.identify(ME)
     assert me is not None
-    with launch.watched(me) as watch:
-        assert not launch.await_end(me, watch, 0.001)
-    assert not launch.await_end(me, None, 0.001)
-    with launch.watched(Process(ME, 1.0)) as watch:
-        assert watch is None
-        assert launch.await_end(Process(ME, 1.0), watch, 60.0)
+    assert not launch.await_end(me, 0.001)
+    monkeypatch.setattr(processes, "watch", lambda _: None)
+    assert not launch.await_end(me, 0.001)
+    assert launch.await_end(Process(ME, 1.0), 60.0)
 
 
 @pytest.mark.parametrize(

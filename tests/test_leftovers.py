@@ -1,7 +1,6 @@
 """What is left of a fleet: whose it is, and how it is ended."""
 
 import os
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,13 +57,13 @@ def test_the_state_may_be_forgotten_twice(tmp_path: Path) -> None:
 class World(Clock):
     """Groups that end when they are told to, or only by force, or never; time passes in pauses."""
 
-    def __init__(self, **stubborn: int | None) -> None:
+    def __init__(self, **stubborn: str | None) -> None:
         """``stubborn``: leader → the signal that ends it."""
         self.now = 0.0
         self.needs = stubborn
         self.leaders = {key: Process(number, 1.0) for number, key in enumerate(stubborn, 100)}
         self.alive = {each.pid: key for key, each in self.leaders.items()}
-        self.sent: list[tuple[str, int]] = []
+        self.sent: list[tuple[str, str]] = []
 
     def monotonic(self) -> float:
         """Tell the time."""
@@ -78,8 +77,15 @@ class World(Clock):
         """Return the leader, while it lives."""
         return [leader] if leader.pid in self.alive else []
 
-    def signal_group(self, leader: Process, number: int) -> bool:
-        """Signal it."""
+    def terminate(self, leader: Process) -> bool:
+        """Ask it."""
+        return self._send(leader, "SIGTERM")
+
+    def kill(self, leader: Process) -> bool:
+        """End it."""
+        return self._send(leader, "SIGKILL")
+
+    def _send(self, leader: Process, number: str) -> bool:
         key = self.alive[leader.pid]
         self.sent.append((key, number))
         if self.needs[key] == number:
@@ -92,7 +98,8 @@ def end(
 ) -> tuple[list[str], list[tuple[str, float, bool]]]:
     """End all of a world, ``b`` first."""
     monkeypatch.setattr(processes, "members", world.members)
-    monkeypatch.setattr(processes, "signal_group", world.signal_group)
+    monkeypatch.setattr(processes, "terminate", world.terminate)
+    monkeypatch.setattr(processes, "kill", world.kill)
     monkeypatch.setattr(leftovers, "pause", world.pause)
     gone: list[tuple[str, float, bool]] = []
     left = leftovers.end(world.leaders, ["b"], graces, lambda *how: gone.append(how), world)
@@ -101,10 +108,10 @@ def end(
 
 def test_everybody_is_asked_in_order_and_has_the_grace_period_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that ignores SIGTERM holds nobody else up."""
-    world = World(a=signal.SIGTERM, b=signal.SIGKILL)
+    world = World(a="SIGTERM", b="SIGKILL")
     left, gone = end(world, monkeypatch, a=5.0, b=2.0)
     assert not left
-    assert world.sent == [("b", signal.SIGTERM), ("a", signal.SIGTERM), ("b", signal.SIGKILL)]
+    assert world.sent == [("b", "SIGTERM"), ("a", "SIGTERM"), ("b", "SIGKILL")]
     assert [(key, forced) for key, _, forced in gone] == [("a", False), ("b", True)]
     assert gone[0][1] == 0.0
     assert gone[1][1] == pytest.approx(2.0, abs=0.05)
@@ -121,7 +128,7 @@ def test_what_stays_even_so_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_lives_is_told_by_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """Systems of which nobody does are left out."""
-    world = World(a=signal.SIGTERM, b=signal.SIGTERM)
+    world = World(a="SIGTERM", b="SIGTERM")
     monkeypatch.setattr(processes, "members", world.members)
     del world.alive[100]
     assert leftovers.surviving(world.leaders) == {"b": [Process(101, 1.0)]}

@@ -1,8 +1,8 @@
 """Who lives, how one ended, and whom a signal reaches: on real processes of our own."""
 
+import asyncio
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -61,14 +61,12 @@ def test_a_signal_reaches_the_whole_group_and_a_gone_one_is_said(group: subproce
     """True while somebody was there, False after."""
     known = identity(group.pid)
     child = processes.members(known)[1]
-    assert processes.signal_group(known, signal.SIGKILL)
-    descriptor = processes.watch(child)
-    if descriptor is not None:
-        assert select.select([descriptor], [], [], 30)[0]
-        os.close(descriptor)
+    assert processes.kill(known)
+    while processes.alive(child):
+        processes.await_end(child, 30)
     wait_unreaped(group.pid)
     assert processes.members(known) == []
-    assert not processes.signal_group(known, signal.SIGTERM)
+    assert not processes.terminate(known)
 
 
 def test_what_a_dead_leader_left_is_still_its_group(group: subprocess.Popen[bytes]) -> None:
@@ -107,18 +105,24 @@ def test_how_a_process_ended_is_seen_before_anybody_waits_for_it(code: str, stat
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no descriptor for a process")
-def test_the_end_of_a_process_makes_its_descriptor_readable(group: subprocess.Popen[bytes]) -> None:
+def test_the_end_of_a_process_is_told_once(group: subprocess.Popen[bytes]) -> None:
     """And there is none for a process that is not the one meant."""
     known = identity(group.pid)
     assert processes.watch(Process(group.pid, known.started - 1)) is None
-    descriptor = processes.watch(known)
-    assert descriptor is not None
-    try:
-        assert select.select([descriptor], [], [], 0) == ([], [], [])
+    found = processes.watch(known)
+    assert found is not None
+
+    async def wait() -> None:
+        told = asyncio.Event()
+        found.notify(asyncio.get_running_loop(), told.set)
+        await asyncio.sleep(0)
+        assert not told.is_set()
         os.kill(group.pid, signal.SIGKILL)
-        assert select.select([descriptor], [], [], 30)[0] == [descriptor]
-    finally:
-        os.close(descriptor)
+        await asyncio.wait_for(told.wait(), 30)
+
+    asyncio.run(wait())
+    found.wait(30)
+    found.close()
 
 
 def test_an_age_is_that_of_the_process(group: subprocess.Popen[bytes]) -> None:
@@ -131,5 +135,6 @@ def test_an_age_is_that_of_the_process(group: subprocess.Popen[bytes]) -> None:
 
 def test_signals_have_names() -> None:
     """And those without one their number."""
-    assert processes.signal_name(9) == "SIGKILL"
-    assert processes.signal_name(250) == "signal 250"
+    assert processes.from_exit_code(-9) == (None, "SIGKILL")
+    assert processes.from_exit_code(-250) == (None, "signal 250")
+    assert processes.from_exit_code(3) == (3, None)

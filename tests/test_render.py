@@ -18,7 +18,7 @@ from hypothesis import event, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from aurora_circus import config, readback, render, rundir, settings
+from aurora_circus import config, endpoints, readback, render, rundir, settings
 from aurora_circus.config import Config, Surroundings
 from aurora_circus.errors import ConfigError, MachineError
 from aurora_circus.readback import Section
@@ -219,12 +219,12 @@ def test_the_comments_say_how_to_reach_the_fleet_and_cannot_become_options() -> 
 
 def test_a_run_directory_too_long_for_a_socket_gets_a_short_one_beside_it() -> None:
     """From 108 bytes of path on the sockets go to a directory of their own that the file names."""
-    fits = "/" + "x" * (rundir.LONGEST_SOCKET - len("//circusd.sock"))
+    fits = "/" + "x" * (endpoints.LONGEST_SOCKET - len("//circusd.sock"))
     text = render.render(fleet({"fleet": {"run_dir": fits}}), python=PYTHON)
     assert read(text)["circus"]["endpoint"] == f"ipc://{fits}/circusd.sock"
     what = fleet({"fleet": {"run_dir": fits[:-1] + "é"}})
     text = render.render(what, python=PYTHON)
-    folder = rundir.socket_dir(what.fleet)
+    folder = endpoints.socket_dir(what.fleet)
     assert re.fullmatch(rf"/tmp/aurora-{os.getuid()}-[0-9a-f]{{12}}", folder)  # noqa: S108 - what is promised
     assert f"mkdir -m 700 {folder}\n" in text
     found = read(text)["circus"]

@@ -1,7 +1,6 @@
 """How a fleet is taken down, and what is said of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -30,19 +29,12 @@ class Circusd(Clock):
         self.signals.clear()
         self._then = then
         monkeypatch.setattr(lookup, "find", lambda _: CIRCUSD)
-        monkeypatch.setattr(launch, "terminate", lambda _: self.signals.append(self.now))
-        monkeypatch.setattr(launch, "watched", self.watched)
+        monkeypatch.setattr(launch, "terminate", lambda *_: self.signals.append(self.now))
         monkeypatch.setattr(launch, "await_end", self.await_end)
 
     def monotonic(self) -> float:
         """Tell the time."""
         return self.now
-
-    @contextmanager
-    def watched(self, process: Process) -> Iterator[None]:
-        """Watch nothing."""
-        assert process == CIRCUSD
-        yield
 
     def await_end(self, *_: object) -> bool:
         """Wait half a second."""

@@ -7,7 +7,6 @@ bound a failure; no test asserts how long something took.
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,13 +15,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+import pytest
 import requests
 
-from aurora_circus import fleetfile, processes, render
+from aurora_circus import fleetfile, launch, lookup, ports, processes, render, take_down
+from aurora_circus.config import Config
 from aurora_circus.facts import Process
 
-DEADLINE = 40.0
-"""Seconds for anything that is waited for, on a machine that is busy with other things."""
+WINDOWS = sys.platform == "win32"
+DEADLINE = 180.0 if WINDOWS else 40.0
+"""Seconds for anything that is waited for, on a machine that is busy with other things; all takes longer under Wine."""
+PROBE_TIMEOUT = 5.0 if WINDOWS else 0.5
 TURN = 0.02
 """Seconds between two looks at what tells nobody when it changes."""
 SERVICE = Path(__file__).with_name("service.py")
@@ -30,11 +33,39 @@ Found = TypeVar("Found")
 Json = dict[str, Any]
 
 FAST = {
-    "probe": {"interval": 0.3, "timeout": 0.5, "failure_threshold": 1},
-    "restart": {"backoff_base": 0.05, "backoff_cap": 0.2, "start_timeout": 20.0},
-    "stop": {"graceful_timeout": 1.0},
+    "probe": {"interval": 0.3, "timeout": PROBE_TIMEOUT, "failure_threshold": 1},
+    "restart": {"backoff_base": 0.05, "backoff_cap": 0.2, "start_timeout": DEADLINE / 2},
+    "stop": {"graceful_timeout": 5.0, "path": "/stop"} if WINDOWS else {"graceful_timeout": 1.0},
 }
 """Policies that make a test short."""
+
+
+def kill(pid: int) -> None:
+    """End a process as an operator's kill -9, or Task Manager, does."""
+    psutil.Process(pid).kill()
+
+
+BY_KILL = {"code": 15, "signal": None} if WINDOWS else {"code": None, "signal": "SIGKILL"}
+"""How the journal tells an end by :func:`kill`: Windows knows an exit code, and psutil makes it 15."""
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and on Windows its whole job, in its tracks: what connects still can, and nobody answers."""
+    leader = processes.identify(pid)
+    assert leader is not None
+    for each in processes.members(leader) if WINDOWS else [leader]:
+        psutil.Process(each.pid).suspend()
+
+
+unix_only = pytest.mark.skipif(WINDOWS, reason="Windows has no such thing")
+
+
+def needs_owners() -> None:
+    """Skip a test where the system does not say whose a listener is."""
+    with socket.create_server(("127.0.0.1", 0)) as mine:
+        found = ports.holder(mine.getsockname()[1])
+    if found is None or found.pid != os.getpid():
+        pytest.skip("this system does not say whose a listener is: Wine does not, Windows does")
 
 
 def free_ports(count: int) -> list[int]:
@@ -59,9 +90,9 @@ class Fleet:
     def __init__(self, folder: Path, systems: Mapping[str, Json], **tables: Json) -> None:
         """Write fleet.toml; nothing runs yet."""
         self.folder = folder
-        ports = free_ports(len(systems) + 1)
-        self.ports = dict(zip(systems, ports, strict=False))
-        self.api_port = ports[-1]
+        numbers = free_ports(len(systems) + 1)
+        self.ports = dict(zip(systems, numbers, strict=False))
+        self.api_port = numbers[-1]
         self.url = f"http://127.0.0.1:{self.api_port}"
         command = f"{{python}} {SERVICE} {folder}"
         table = {
@@ -86,7 +117,8 @@ class Fleet:
         """Write fleet.toml and circus.ini."""
         file = self.folder / "fleet.toml"
         file.write_text(toml(self.settings), encoding="utf-8")
-        config = fleetfile.load(str(file))
+        config = self.config()
+        render.prepare_endpoints(config)
         render.make_directories(config)
         render.write(render.render(config, python=sys.executable), self.ini)
 
@@ -94,12 +126,12 @@ class Fleet:
         """Start circusd on circus.ini."""
         with (self.folder / "circusd.out").open("ab") as out:
             self.circusd = subprocess.Popen(
-                [sys.executable, "-m", "circus.circusd", str(self.ini)],
+                [sys.executable, *(("-X", "utf8") if WINDOWS else ()), "-m", "circus.circusd", str(self.ini)],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                start_new_session=True,
+                **launch.DETACHED,
             )
 
     def start(self) -> "Fleet":
@@ -119,8 +151,28 @@ class Fleet:
                 self.circusd.kill()
                 self.circusd.wait()
         for pid in self.leftovers():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                kill(pid)
+
+    def take_down(self) -> None:
+        """Tell circusd to end, as a service manager would; on Windows, as `down` does."""
+        assert self.circusd is not None
+        if not WINDOWS:
+            self.circusd.terminate()
+            return
+        process = self.known_circusd()
+        while not launch.await_end(process, take_down.SAY_AGAIN):
+            launch.terminate(self.config().fleet, process)
+
+    def config(self) -> Config:
+        """Return the fleet as it was last rendered."""
+        return fleetfile.load(str(self.folder / "fleet.toml"))
+
+    def known_circusd(self) -> Process:
+        """Return circusd as the command line finds it."""
+        found = lookup.find(self.config().fleet)
+        assert found is not None
+        return found
 
     def started(self, key: str) -> list[tuple[int, int]]:
         """Return (pid, grandchild's pid or 0) of each start of a service."""
@@ -177,8 +229,7 @@ class Fleet:
 
     def circusctl(self, *words: str) -> str:
         """Run circusctl as an operator would, and return what it printed."""
-        config = fleetfile.load(str(self.folder / "fleet.toml"))
-        endpoint = render.endpoints(config.fleet)[0]
+        endpoint = render.endpoints(self.config().fleet)[0]
         done = subprocess.run(
             [sys.executable, "-m", "circus.circusctl", "--endpoint", endpoint, "--timeout", "30", *words],
             capture_output=True,
@@ -248,6 +299,12 @@ class Fleet:
         """Wait until a process is no more, while no circusd runs."""
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(pid).wait(DEADLINE)
+
+    @staticmethod
+    def leads(leader: int, pid: int) -> bool:
+        """Say whether ``pid`` is of the group of ``leader``: on Unix it is the same, on Windows its runner."""
+        known = processes.identify(leader)
+        return known is not None and pid in {each.pid for each in processes.members(known)}
 
     @staticmethod
     def alive(pid: int) -> bool:

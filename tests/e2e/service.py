@@ -3,8 +3,8 @@
     python service.py FOLDER
 
 FOLDER/KEY.mode (KEY is AURORA_SYSTEM) holds words that say how it behaves from its start on: ``crash`` (a traceback,
-exit 1), ``crash=N`` (the first N starts of this test), ``stubborn`` (ignores SIGTERM), ``child`` (a grandchild that
-ignores SIGTERM), ``flood`` (writes to its output as fast as it can),
+exit 1), ``crash=N`` (the first N starts of this test), ``stubborn`` (ignores SIGTERM, and the stop call that stands for
+it on Windows), ``child`` (a grandchild that ignores SIGTERM), ``flood`` (writes to its output as fast as it can),
 ``flood=N`` (N megabytes a second), ``slow=S`` (starts to listen after S seconds).
 Each start adds a line to FOLDER/KEY.starts: its pid, and its grandchild's.
 """
@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,10 +23,11 @@ KEY = os.environ["AURORA_SYSTEM"]
 FOLDER = Path(sys.argv[1])
 ANSWER = {"status": "healthy"}
 HANG = threading.Event()
+STUBBORN = threading.Event()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers /health, and takes orders: /hang, /fail."""
+    """Answers /health and /environ, and takes orders: /hang, /fail, POST /stop."""
 
     protocol_version = "HTTP/1.1"
 
@@ -37,7 +39,19 @@ class Handler(BaseHTTPRequestHandler):
             ANSWER["status"] = "failed"
         elif HANG.is_set():
             threading.Event().wait()
-        body = json.dumps({**ANSWER, "pid": os.getpid(), "tasks_processed": 7}).encode()
+        self.reply(
+            dict(os.environ) if self.path == "/environ" else {**ANSWER, "pid": os.getpid(), "tasks_processed": 7}
+        )
+
+    def do_POST(self) -> None:
+        """Stop, where that is how one is asked to."""
+        self.reply({})
+        if self.path == "/stop" and not STUBBORN.is_set():
+            os._exit(0)
+
+    def reply(self, value: dict[str, object]) -> None:
+        """Answer 200 with an object."""
+        body = json.dumps(value).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -54,13 +68,16 @@ class Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """Bind without asking the resolver who we are."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # where it would let two listen at once
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
 
 def grandchild() -> int:
     """Start one that ignores SIGTERM and lives until it is killed."""
+    if sys.platform == "win32":
+        return subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wait()"]).pid
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -92,6 +109,8 @@ def main() -> None:
     if "crash" in mode and (not mode["crash"] or number <= int(mode["crash"])):
         message = f"no flux in {KEY}"
         raise RuntimeError(message)
+    if "stubborn" in mode:
+        STUBBORN.set()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in mode else lambda *_: os._exit(0))
     if "slow" in mode:
         threading.Event().wait(float(mode["slow"]))

@@ -1,14 +1,12 @@
 """Operators win, by the API and by plain circusctl, and the fleet is as they meant it: on real processes."""
 
-import os
-import signal
 from typing import Any
 
 import pytest
 import requests
 
 from tests.e2e.conftest import Make
-from tests.e2e.harness import Fleet
+from tests.e2e.harness import Fleet, freeze, kill, unix_only
 
 CHAIN: dict[str, dict[str, Any]] = {
     "brain": {"critical": True},
@@ -78,7 +76,7 @@ def test_a_stop_by_circusctl_is_a_wish_that_lasts(fleet: Make) -> None:
     assert running.circusctl("stop", "left", "--waiting").strip() == "ok"
     running.states(left="stopped")
     assert running.event("command", "left", verb="stop")["details"]["by"] == "circusctl"
-    os.kill(running.plugin(), signal.SIGKILL)
+    kill(running.plugin())
     running.event("controller_started", nth=2)
     running.states(brain="healthy", router="healthy", left="stopped")
     assert len(running.started("left")) == 1
@@ -91,9 +89,9 @@ def test_what_circusctl_said_while_the_plugin_was_away_is_heard(fleet: Make) -> 
     """The wish is read from circusd when the plugin is back."""
     running = fleet(CHAIN).start()
     plugin = running.plugin()
-    os.kill(plugin, signal.SIGSTOP)
+    freeze(plugin)
     running.circusctl("stop", "left", "--waiting")
-    os.kill(plugin, signal.SIGKILL)
+    kill(plugin)
     running.event("controller_started", nth=2)
     running.event("command", "left", verb="stop")
     running.states(brain="healthy", router="healthy", left="stopped")
@@ -170,15 +168,16 @@ def test_reloadconfig_takes_changes_up_and_starts_what_is_new(fleet: Make) -> No
     running.settings["system"]["left"]["depends_on"] = ["brain"]
     running.render()
     running.circusctl("reloadconfig", "--waiting")
-    pid = running.new_process("left", before["left"])
-    with open(f"/proc/{pid}/environ", "rb") as environ:  # noqa: PTH123 - no file to keep
-        assert b"FLAVOUR=$HOME/%x\0" in environ.read()
+    running.new_process("left", before["left"])
+    environ = requests.get(f"http://127.0.0.1:{running.ports['left']}/environ", timeout=5).json()
+    assert (environ["FLAVOUR"], environ["AURORA_SYSTEM"]) == ("$HOME/%x", "left")
     running.until("the router's end", lambda: "router" not in running.status())
     assert running.pids()["brain"] == before["brain"]
     assert running.get("/api/autonomous/explain/left")["policy"]["interval"] == 0.7
     assert not running.events("server_failed")
 
 
+@unix_only
 def test_a_watcher_added_by_circusctl_is_not_managed_by_us(fleet: Make) -> None:
     """circusctl add cannot carry our options: circus alone looks after it."""
     running = fleet(CHAIN).start()
@@ -195,7 +194,7 @@ def test_an_operators_slow_stop_does_not_keep_a_critical_system_down(fleet: Make
     before = running.pids()
     running.circusctl("stop", "stubborn")
     running.event("command", "stubborn", verb="stop")
-    os.kill(before["brain"], signal.SIGKILL)
+    kill(before["brain"])
     running.new_process("brain", before["brain"])
     running.states(stubborn="stopped")
     assert running.events("server_exited", "stubborn")[0]["details"]["signal"] == "SIGKILL"
@@ -230,10 +229,10 @@ def test_the_api_answers_while_every_system_hangs(fleet: Make) -> None:
     """Status is served from memory: no request waits for a system."""
     running = fleet(CHAIN, probe={"interval": 60.0}).start()
     for pid in running.pids().values():
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     try:
         assert requests.get(f"{running.url}/api/autonomous/status", timeout=5).status_code == 200
         assert requests.get(f"{running.url}/health", timeout=5).status_code == 200
     finally:
         for pid in running.pids().values():
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)

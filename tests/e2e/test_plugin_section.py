@@ -1,13 +1,13 @@
 """The plugin in a stock [plugin:] section, as circus's own documentation has it."""
 
-import os
 import re
-import signal
 from urllib.parse import quote
 
 from tests.e2e.conftest import Make
+from tests.e2e.harness import kill, unix_only
 
 
+@unix_only
 def test_the_plugin_works_in_a_stock_plugin_section(fleet: Make) -> None:
     """The fleet comes up, is watched, hears its operator, and goes down in order."""
     made = fleet({"brain": {}, "web": {"depends_on": ["brain"], "title": "100 % web"}})
@@ -25,7 +25,7 @@ def test_the_plugin_works_in_a_stock_plugin_section(fleet: Make) -> None:
     made.launch()
     made.all_healthy()
     old = made.pids()["web"]
-    os.kill(old, signal.SIGKILL)
+    kill(old)
     made.new_process("web", old)
     made.circusctl("stop", "web", "--waiting")
     made.states(brain="healthy", web="stopped")

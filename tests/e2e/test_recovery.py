@@ -1,12 +1,9 @@
 """What crashes, hangs or loops is brought back, and nobody else notices: on real processes."""
 
-import os
-import signal
-
 import requests
 
 from tests.e2e.conftest import Make
-from tests.e2e.harness import Json, listener, seqs_are_whole
+from tests.e2e.harness import BY_KILL, PROBE_TIMEOUT, Json, freeze, kill, listener, needs_owners, seqs_are_whole
 
 CHAIN: dict[str, Json] = {
     "brain": {"critical": True},
@@ -28,7 +25,7 @@ def test_the_fleet_comes_up_in_dependency_order(fleet: Make) -> None:
     seqs_are_whole(running.journal())
     status = running.status()
     assert [status[key]["port"] for key in CHAIN] == [running.ports[key] for key in CHAIN]
-    assert all(status[key]["pid"] == running.started(key)[0][0] for key in CHAIN)
+    assert all(running.leads(status[key]["pid"], running.started(key)[0][0]) for key in CHAIN)
     assert status["brain"]["tasks_processed"] == 7
     assert status["brain"]["reported"] == ["tasks_processed"]
 
@@ -37,10 +34,9 @@ def test_a_killed_system_is_healthy_again_in_one_start(fleet: Make) -> None:
     """kill -9: the exit is journaled with its signal, one attempt, recovered; nobody else is touched."""
     running = fleet(CHAIN).start()
     before = running.pids()
-    os.kill(before["left"], signal.SIGKILL)
+    kill(before["left"])
     pid = running.new_process("left", before["left"])
-    exited = running.event("server_exited", "left")
-    assert (exited["details"]["signal"], exited["details"]["pid"]) == ("SIGKILL", before["left"])
+    running.event("server_exited", "left", pid=before["left"], **BY_KILL)
     recovered = running.event("server_recovered", "left")
     assert (recovered["details"]["attempt"], recovered["details"]["pid"]) == (1, pid)
     assert len(running.started("left")) == 2
@@ -51,9 +47,9 @@ def test_a_frozen_system_is_noticed_ended_and_brought_back(fleet: Make) -> None:
     """SIGSTOP: connects still work, only SIGKILL helps."""
     running = fleet({"web": {}}).start()
     old = running.pids()["web"]
-    os.kill(old, signal.SIGSTOP)
+    freeze(old)
     running.new_process("web", old)
-    assert "no answer within 0.5 s" in running.event("server_unhealthy", "web")["details"]["reason"]
+    assert f"no answer within {PROBE_TIMEOUT:g} s" in running.event("server_unhealthy", "web")["details"]["reason"]
     assert running.event("server_exited", "web")["details"]["signal"] == "SIGKILL"
 
 
@@ -74,11 +70,11 @@ def test_one_that_hangs_and_will_not_go_delays_nobody_else(fleet: Make) -> None:
     before = running.pids()
     requests.get(f"http://127.0.0.1:{running.ports['stubborn']}/hang", timeout=5)
     running.event("server_unhealthy", "stubborn")
-    os.kill(before["web"], signal.SIGKILL)
+    kill(before["web"])
     running.new_process("web", before["web"])
     assert running.status()["stubborn"]["state"] == "unhealthy"
     assert not running.events("server_exited", "stubborn")
-    os.kill(before["stubborn"], signal.SIGKILL)
+    kill(before["stubborn"])
 
 
 def test_what_a_crash_leaves_behind_is_ended_before_the_restart(fleet: Make) -> None:
@@ -86,9 +82,9 @@ def test_what_a_crash_leaves_behind_is_ended_before_the_restart(fleet: Make) -> 
     made = fleet({"web": {}})
     made.mode("web", "child")
     running = made.start()
-    (pid, child) = running.started("web")[0]
-    os.kill(pid, signal.SIGKILL)
-    running.new_process("web", pid)
+    (pid, child), old = running.started("web")[0], running.pids()["web"]
+    kill(pid)
+    running.new_process("web", old)
     running.gone(child)
     (_, child) = running.started("web")[-1]
     assert running.post("/api/autonomous/stop/web?wait=20").status_code == 200
@@ -118,7 +114,7 @@ def test_crash_loops_end_in_failed_and_change_nothing_for_the_others(fleet: Make
     assert failed["attempts"] == 3
     assert made.event("server_starting", "extra")["details"]["missing"] == ["left"]
     old = made.pids()["extra"]
-    os.kill(old, signal.SIGKILL)
+    kill(old)
     made.new_process("extra", old)
     explained = made.get("/api/autonomous/explain/left")
     assert explained["next"]["action"] == "one more attempt by itself"
@@ -156,6 +152,7 @@ def test_a_failed_system_is_back_by_its_own_retry(fleet: Make) -> None:
 
 def test_an_impostor_on_the_port_is_named_and_never_healthy(fleet: Make) -> None:
     """Another program answers 200 there: port_conflict with its pid and command."""
+    needs_owners()
     made = fleet({"web": {}}, restart={"max_retries": 1})
     with listener(made.ports["web"]) as other:
         made.render()
@@ -172,6 +169,7 @@ def test_an_impostor_on_the_port_is_named_and_never_healthy(fleet: Make) -> None
 
 def test_a_taken_api_port_costs_the_api_and_nothing_else(fleet: Make) -> None:
     """port_conflict without a server names the holder; the fleet is up, and the API too as soon as the port is free."""
+    needs_owners()
     made = fleet({"web": {}})
     with listener(made.api_port) as other:
         made.render()

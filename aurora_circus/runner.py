@@ -1,0 +1,104 @@
+"""Runs one system on Windows, as circus cannot: a whole tree that ends as one, its own log, a stop it is told of.
+
+    python -c '…' ROOT STOP LOG COMMAND...
+
+``ROOT`` is where this package lies; ``STOP`` the path of a stop call, or ``-``; ``LOG`` the file that the command's
+output is appended to. The runner ends when the command does, with the same exit code, and nobody of the tree outlives
+it, whatever ends it: they are all in one job. It asks the command to stop when its event is set, and then goes on
+waiting; whoever set the event decides when that has taken too long.
+
+It runs once for each system, in the base interpreter and without site-packages: only the standard library is imported,
+and little of that.
+"""
+
+import sys
+
+assert sys.platform == "win32"  # noqa: S101 - for the type checker: elsewhere there is nothing of this
+
+import os  # noqa: E402 - what follows is there on Windows only
+import shutil  # noqa: E402
+import signal  # noqa: E402
+import subprocess  # noqa: E402
+from typing import NoReturn  # noqa: E402
+
+from aurora_circus import winapi  # noqa: E402
+
+STOP_PATIENCE = 5.0
+"""Seconds for the answer to a stop call."""
+NOT_FOUND = 127
+"""The exit code where the command cannot be run, as a Unix shell has it."""
+
+
+def main() -> NoReturn:
+    """Run the command of the command line."""
+    stop_path, log, *command = sys.argv[1:]
+    started = winapi.started(winapi.current_process())
+    job = winapi.create_job(winapi.name_of("job", os.getpid(), started))
+    winapi.join(job)
+    stop = winapi.create_event(winapi.name_of("stop", os.getpid(), started))
+    for number in (signal.SIGINT, signal.SIGBREAK):  # a console's Ctrl-C is circusd's: it tells us in turn
+        signal.signal(number, signal.SIG_IGN)
+    output = _open(log)
+    try:
+        child = subprocess.Popen(
+            [shutil.which(command[0]) or command[0], *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+        )
+    except OSError as error:
+        _say(output, f"{command[0]} cannot be run: {error}")
+        _end(job, NOT_FOUND)
+    if winapi.wait_any([int(child._handle), stop]) == 1:  # type: ignore[attr-defined]  # noqa: SLF001 - it has no other name
+        trouble = _ask(child, stop_path)
+        if trouble:
+            _say(output, f"{trouble}: it is ended by force")
+            _end(job, winapi.KILLED)
+    _end(job, child.wait() & 0xFFFF_FFFF)
+
+
+def _open(log: str) -> int:
+    """Return where the output goes: nowhere, rather than that the system does not start."""
+    try:
+        return winapi.open_log(log)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def _say(output: int, text: str) -> None:
+    """Put a line of our own into the system's log."""
+    os.write(output, f"aurora-circus: {text}\r\n".encode(errors="replace"))
+
+
+def _ask(child: "subprocess.Popen[bytes]", stop_path: str) -> str | None:
+    """Ask the command to stop: by its stop call where it has one, else by CTRL_BREAK; return why that failed."""
+    trouble = _call(stop_path) if stop_path != "-" else ""
+    if trouble is None:
+        return None
+    try:
+        winapi.send_break(child.pid)
+    except OSError as error:
+        return f"{trouble}CTRL_BREAK cannot be sent ({error.strerror})"
+    return None
+
+
+def _call(path: str) -> str | None:
+    """POST to the system itself; return what went wrong."""
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - 3 MB, for a moment at the very end
+
+    connection = HTTPConnection("127.0.0.1", int(os.environ["AURORA_PORT"]), timeout=STOP_PATIENCE)
+    try:
+        connection.request("POST", path, headers={"Content-Length": "0"})
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        return f"POST {path}: {error}; "
+    finally:
+        connection.close()
+    return None if status < 400 else f"POST {path} was answered with {status}; "  # noqa: PLR2004 - RFC 9110, 15.5
+
+
+def _end(job: int, code: int) -> NoReturn:
+    """End the whole tree, and this process with ``code``."""
+    winapi.terminate_job(job, code)
+    raise AssertionError  # that was us, too

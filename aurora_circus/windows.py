@@ -1,0 +1,218 @@
+"""Processes as Windows knows them; what each function promises is said in :mod:`~aurora_circus.unix`.
+
+Part of ``processes``. A system is led by its *runner* (:mod:`~aurora_circus.runner`), which is what circus started,
+and its group is the runner's job. SIGTERM and SIGKILL are what they do: the first asks through the runner's event, the
+second ends the whole job at once. The journal and the API use the same two words everywhere.
+
+Windows has no zombies, but who holds a handle of a process can ask how it ended, after its end as well.
+"""
+
+import sys
+
+assert sys.platform == "win32"  # noqa: S101 - for the type checker: elsewhere there is nothing of this
+
+import asyncio  # noqa: E402 - what follows is there on Windows only
+import contextlib  # noqa: E402
+import os  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+
+import psutil  # noqa: E402
+
+from aurora_circus import winapi  # noqa: E402
+from aurora_circus.errors import MachineError  # noqa: E402
+from aurora_circus.facts import Process  # noqa: E402
+
+_NAMED = {
+    winapi.KILLED: "SIGKILL",
+    0xC000_0005: "ACCESS_VIOLATION",
+    0xC000_001D: "ILLEGAL_INSTRUCTION",
+    0xC000_0094: "INTEGER_DIVIDE_BY_ZERO",
+    0xC000_00FD: "STACK_OVERFLOW",
+    0xC000_0135: "DLL_NOT_FOUND",
+    0xC000_013A: "CONTROL_C_EXIT",
+    0xC000_0142: "DLL_INIT_FAILED",
+    0xC000_0374: "HEAP_CORRUPTION",
+    0xC000_0409: "STACK_BUFFER_OVERRUN",
+}
+"""Exit codes that stand for a signal: ours, and what Windows gives for a fault (ntstatus.h, less STATUS_)."""
+_LAUNCHERS = 2
+"""How many launchers may stand between us and who started us."""
+
+
+@contextlib.contextmanager
+def _handle(pid: int, *, terminate: bool = False) -> Iterator[int | None]:
+    """Hold a handle of ``pid``; None when there is no such process. ``PermissionError``: there is, and we may not."""
+    handle = winapi.open_process(pid, terminate=terminate)
+    try:
+        yield handle
+    finally:
+        if handle is not None:
+            winapi.close(handle)
+
+
+def identify(pid: int) -> Process | None:
+    """See ``unix``."""
+    try:
+        with _handle(pid) as handle:
+            return None if handle is None else Process(pid, winapi.started(handle))
+    except PermissionError:
+        with contextlib.suppress(psutil.Error):
+            return Process(pid, psutil.Process(pid).create_time())
+    return None
+
+
+def alive(process: Process) -> bool:
+    """See ``unix``."""
+    try:
+        with _handle(process.pid) as handle:
+            return handle is not None and winapi.started(handle) == process.started and not winapi.signalled(handle)
+    except PermissionError:
+        return identify(process.pid) == process
+
+
+def lineage() -> list[Process]:
+    """See ``unix``; the ``python.exe`` of a virtual environment, and ``py``, start another one and wait for it."""
+    found: list[Process] = []
+    pid = os.getpid()
+    for _ in range(_LAUNCHERS + 1):
+        process = identify(pid)
+        if process is None or (found and process.started > found[-1].started):  # that pid is somebody else's by now
+            break
+        found.append(process)
+        try:
+            pid = psutil.Process(pid).ppid()
+        except psutil.Error:
+            break
+    return found
+
+
+def boot() -> str:
+    """See ``unix``; here a start time belongs to one boot alone."""
+    return ""
+
+
+def age(process: Process, wall: float) -> float:
+    """See ``unix``."""
+    return max(0.0, wall - process.started)
+
+
+def exit_status(process: Process) -> tuple[int | None, str | None] | None:
+    """See ``unix``; it can be seen for as long as somebody, such as a :class:`Watch`, has a handle of it."""
+    try:
+        with _handle(process.pid) as handle:
+            if handle is None or winapi.started(handle) != process.started or not winapi.signalled(handle):
+                return None
+            return from_exit_code(winapi.exit_code(handle))
+    except PermissionError:
+        return None
+
+
+def from_exit_code(code: int) -> tuple[int | None, str | None]:
+    """See ``unix``."""
+    code &= 0xFFFF_FFFF  # circus and subprocess have seen it with a sign
+    return (None, _NAMED[code]) if code in _NAMED else (code, None)
+
+
+def members(leader: Process) -> list[Process]:
+    """See ``unix``; who is no runner, or has just begun to be one, is a group of one."""
+    job = winapi.open_job(winapi.name_of("job", leader.pid, leader.started))
+    if job is None:
+        return [leader] if alive(leader) else []
+    try:
+        pids = winapi.members(job)
+    finally:
+        winapi.close(job)
+    found = [each for pid in pids if (each := identify(pid)) is not None and alive(each)]
+    return sorted(found, key=lambda each: each.pid != leader.pid)
+
+
+def terminate(leader: Process) -> bool:
+    """See ``unix``; who cannot be asked is ended by force."""
+    if not members(leader):
+        return False
+    return ask_to_stop(leader) or kill(leader)
+
+
+def ask_to_stop(leader: Process) -> bool:
+    """Set the event on which a runner, or our plugin, waits; False when there is none.
+
+    Raises:
+        MachineError: we may not.
+    """
+    try:
+        return winapi.set_event(winapi.name_of("stop", leader.pid, leader.started))
+    except OSError as error:
+        raise MachineError(f"asking process {leader.pid} to stop: {error.strerror}") from error
+
+
+def terminate_followers(leader: Process) -> None:
+    """See ``unix``; here the runner tells all of them."""
+    del leader
+
+
+def kill(leader: Process) -> bool:
+    """See ``unix``."""
+    if not members(leader):
+        return False
+    try:
+        job = winapi.open_job(winapi.name_of("job", leader.pid, leader.started))
+        if job is not None:
+            try:
+                winapi.terminate_job(job, winapi.KILLED)
+            finally:
+                winapi.close(job)
+            return True
+        with _handle(leader.pid, terminate=True) as handle:
+            if handle is None or winapi.started(handle) != leader.started or winapi.signalled(handle):
+                return False
+            winapi.terminate(handle, winapi.KILLED)
+            return True
+    except OSError as error:
+        raise MachineError(f"ending process {leader.pid} and its job: {error.strerror}") from error
+
+
+class Watch:
+    """See ``unix``; while it is open, :func:`exit_status` can say how the process ended."""
+
+    def __init__(self, handle: int) -> None:
+        """Own ``handle``."""
+        self._handle = handle
+        self._registration: winapi.Registration | None = None
+
+    def notify(self, loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+        """See ``unix``."""
+
+        def ended() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(self._tell, call)
+
+        self._registration = winapi.Registration(self._handle, ended)
+
+    def _tell(self, call: Callable[[], object]) -> None:
+        if self._registration is not None:
+            call()
+
+    def wait(self, timeout: float) -> None:
+        """See ``unix``."""
+        winapi.signalled(self._handle, timeout)
+
+    def close(self) -> None:
+        """See ``unix``."""
+        registration, self._registration = self._registration, None
+        if registration is not None:
+            registration.cancel()
+        winapi.close(self._handle)
+
+
+def watch(process: Process) -> Watch | None:
+    """See ``unix``."""
+    try:
+        handle = winapi.open_process(process.pid)
+    except PermissionError:
+        return None
+    if handle is None:
+        return None
+    if winapi.started(handle) != process.started:
+        winapi.close(handle)
+        return None
+    return Watch(handle)
