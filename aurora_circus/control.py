@@ -7,6 +7,8 @@ What bites in circus 0.19 is dealt with here:
   meets somebody else's is asked again until its deadline;
 - ``start`` on a dead, unreaped process says ok and starts nothing, ``restart`` starts anew at once, and would end a
   living one; so what is not known to be dead is asked to ``start`` first;
+- ``reloadconfig`` takes a changed watcher out, waits for others to stop, and puts it in again: in between it is not
+  found, and that is said before the lock is asked for;
 - names match by glob unless ``match = "simple"`` is sent, and an answer means nothing unless ``waiting`` is;
 - ``kill`` deadlocks circusd together with a later stop: it is never sent.
 """
@@ -28,8 +30,8 @@ BUSY_PAUSE = 0.02
 TURN_PAUSE = 0.25
 """Seconds in which our commands have usually all had their turn; who waits longer says that he waits."""
 NOTHING_CAME = "circusd started no process for {}: its command cannot be run, or numprocesses is 0; see circusd's log"
-_COMMAND_ERROR = 5
-"""circus.commands.errors.COMMAND_ERROR: refused; here always "arbiter is already running …"."""
+_MESSAGE_ERROR, _COMMAND_ERROR = 3, 5
+"""Of circus.commands.errors: a watcher that is not there; refused, here always "arbiter is already running …"."""
 
 
 class Control:
@@ -81,7 +83,7 @@ class Control:
         """Have circusd start a process of ``name`` and return its pid; one that lives already is kept and returned.
 
         ``dead``: the process circusd holds is known to be dead, so it may be told to start anew outright.
-        ``busy`` is called when somebody else's command is in the way.
+        ``busy`` is called when somebody else's command is in the way; it may raise, which ends the wait.
 
         Raises:
             CircusBusyError: circusd had no time within :data:`BUSY_PATIENCE`.
@@ -135,20 +137,22 @@ class Control:
             self._turn.release()
 
     async def _insist(self, command: str, properties: dict[str, Any], busy: Callable[[], None]) -> dict[str, Any]:
-        """Ask until the lock is free, for :data:`BUSY_PATIENCE` at most."""
+        """Ask until the lock is free and the watcher is there, for :data:`BUSY_PATIENCE` at most."""
         loop = asyncio.get_running_loop()
         until = loop.time() + BUSY_PATIENCE
         while True:
             answer = await self._ask(command, properties, BUSY_PATIENCE)
             if answer.get("status") == "ok":
                 return answer
-            what = f"circusd: {command} {properties['name']}: {answer.get('reason')}"
-            if answer.get("errno") != _COMMAND_ERROR or "already running" not in str(answer.get("reason")):
+            reason = str(answer.get("reason"))
+            what = f"circusd: {command} {properties['name']}: {reason}"
+            pause = _until_again(answer.get("errno"), reason)
+            if pause is None:
                 raise CircusError(what)
             if loop.time() >= until:
                 raise CircusBusyError(what)
             busy()
-            await asyncio.sleep(BUSY_PAUSE)
+            await asyncio.sleep(pause)
 
     async def ask(self, command: str, **properties: Any) -> dict[str, Any]:  # noqa: ANN401 - circus takes any JSON
         """Send a command that takes no lock and return the answer.
@@ -174,3 +178,12 @@ class Control:
             raise CircusError(message) from None
         finally:
             self._waiting.pop(ident, None)
+
+
+def _until_again(errno: object, reason: str) -> float | None:
+    """Return how many seconds to wait until a refused command is said again; None when that is of no use."""
+    if errno == _COMMAND_ERROR and "already running" in reason:
+        return BUSY_PAUSE
+    if errno == _MESSAGE_ERROR and reason.endswith("not found"):
+        return TURN_PAUSE
+    return None

@@ -85,6 +85,22 @@ def test_the_lock_is_waited_for_and_its_holder_is_told_of() -> None:
     assert len(told) == 2
 
 
+GONE = {"status": "error", "errno": 3, "reason": "program web not found"}
+
+
+def test_a_watcher_that_reloadconfig_has_taken_out_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is put in again when others have stopped; unless whoever asks knows that it is gone for good."""
+    monkeypatch.setattr(control, "TURN_PAUSE", 0.001)
+    answers: Iterator[Answer] = iter([GONE, BUSY, {"info": {"started": [7]}}])
+    assert asyncio.run(Circusd(lambda *_: next(answers)).control.spawn("web", dead=True, busy=nothing)) == 7
+
+    def gone() -> None:
+        raise CircusError("web is no system of this fleet any more")
+
+    with pytest.raises(CircusError, match="no system of this fleet"):
+        asyncio.run(Circusd(lambda *_: GONE).control.spawn("web", dead=True, busy=gone))
+
+
 def test_a_lock_that_is_never_free_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The patience has a bound."""
     monkeypatch.setattr(control, "BUSY_PATIENCE", 0.0)
