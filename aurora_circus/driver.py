@@ -182,7 +182,8 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         due = self.fleet.deadline()
-        self._timer = None if due is None else self._loop.call_at(due, self._tick)
+        # asyncio calls by its clock's resolution too early: what is not due yet would be looked at again and again
+        self._timer = None if due is None else self._loop.call_at(due + self.clock.resolution, self._tick)
         self._remember()
         if all(each.state is State.STOPPED for each in self.fleet):
             self.stopped.set()
@@ -247,6 +248,9 @@ class Driver:
         return self.fleet.lives[key].attempt > 0 and (asked is None or asked.get("by") != "circusctl")
 
     def _blocked(self, key: str) -> None:
+        if key not in self.fleet.lives:
+            message = f"{key} is no system of this fleet any more"
+            raise CircusError(message)
         self._decide(lambda: self.fleet.blocked(self.clock.monotonic(), key))
 
     async def _choose_port(self, key: str) -> None:
