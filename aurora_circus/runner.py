@@ -27,18 +27,24 @@ STOP_PATIENCE = 5.0
 """Seconds for the answer to a stop call."""
 NOT_FOUND = 127
 """The exit code where the command cannot be run, as a Unix shell has it."""
+NO_GROUP = 125
+"""The exit code where the runner itself cannot do what it is for, as timeout(1) and docker run have it."""
 
 
 def main() -> NoReturn:
     """Run the command of the command line."""
     stop_path, log, *command = sys.argv[1:]
-    started = winapi.started(winapi.current_process())
-    job = winapi.create_job(winapi.name_of("job", os.getpid(), started))
-    winapi.join(job)
-    stop = winapi.create_event(winapi.name_of("stop", os.getpid(), started))
+    output = _open(log)
     for number in (signal.SIGINT, signal.SIGBREAK):  # a console's Ctrl-C is circusd's: it tells us in turn
         signal.signal(number, signal.SIG_IGN)
-    output = _open(log)
+    try:
+        started = winapi.started(winapi.current_process())
+        job = winapi.create_job(winapi.name_of("job", os.getpid(), started))
+        winapi.join(job)
+        stop = winapi.create_event(winapi.name_of("stop", os.getpid(), started))
+    except OSError as error:
+        _say(output, f"{command[0]} is not run: {error}")
+        sys.exit(NO_GROUP)
     try:
         child = subprocess.Popen(
             [shutil.which(command[0]) or command[0], *command[1:]],

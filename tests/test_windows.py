@@ -113,6 +113,19 @@ def test_a_command_that_cannot_be_run_says_so(tmp_path: Path) -> None:
     assert "aurora-circus: no-such cannot be run: " in log.read_text(encoding="utf-8")
 
 
+def test_a_runner_that_cannot_keep_a_tree_together_starts_none(tmp_path: Path) -> None:
+    """Its log says why: here somebody has taken the name of its job, as nobody could who does not know it."""
+    log = tmp_path / "it.log"
+    code = (
+        "import os, sys; from aurora_circus import runner, winapi; "
+        "name = winapi.name_of('job', os.getpid(), winapi.started(winapi.current_process())); "
+        f"held = winapi.create_job(name); sys.argv[1:] = ['-', {str(log)!r}, 'web']; runner.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=DEADLINE)
+    assert done.returncode == runner.NO_GROUP
+    assert "aurora-circus: web is not run: " in log.read_text(encoding="utf-8")
+
+
 def test_arguments_arrive_as_they_are(run: Callable[..., Running]) -> None:
     """Blanks, quotes, backslashes and Unicode."""
     arguments = ["a b", 'say "hi"', "C:\\x\\", "", "ü%PATH%", "^&|"]

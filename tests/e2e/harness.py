@@ -142,7 +142,7 @@ class Fleet:
         return self
 
     def end(self) -> None:
-        """End circusd and whatever is left of the services; by pid, each known to be ours."""
+        """End circusd and whatever is left of the fleet; by pid, each known to be ours."""
         if self.circusd is not None and self.circusd.poll() is None:
             self.circusd.terminate()
             try:
@@ -255,9 +255,15 @@ class Fleet:
 
     def told(self) -> str:
         """Return the journal, and what circusd and the plugin said, for a failure to be understood."""
-        logs = [self.folder / "circusd.out", self.folder / ".aurora" / "logs" / "aurora.log"]
-        words = [f"--- {each.name}\n{each.read_text(errors='replace')[-4000:]}" for each in logs if each.exists()]
-        return "\n".join([*(json.dumps(each) for each in self.journal()[-60:]), *words])
+        return "\n".join([*(json.dumps(each) for each in self.journal()[-60:]), self.told_by_logs()])
+
+    def told_by_logs(self) -> str:
+        """Return what circusd and the plugin said."""
+        logs = self.folder / ".aurora" / "logs"
+        files = [self.folder / "circusd.out", logs / "circusd.log", logs / "aurora.log"]
+        return "\n".join(
+            f"--- {each.name}\n{each.read_text(errors='replace')[-4000:]}" for each in files if each.exists()
+        )
 
     def states(self, **wanted: str) -> None:
         """Wait until each named system is in its state."""
@@ -344,7 +350,7 @@ def listener(port: int, program: str = "") -> Iterator[subprocess.Popen[bytes]]:
     other = subprocess.Popen([sys.executable, "-c", code, str(port)], stdout=subprocess.PIPE)
     try:
         assert other.stdout is not None
-        assert other.stdout.readline() == b"ready\n"
+        assert other.stdout.readline().strip() == b"ready"
         yield other
     finally:
         other.kill()

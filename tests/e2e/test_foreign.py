@@ -20,8 +20,11 @@ import requests
 
 from aurora_circus import fleetfile, ports, processes, render
 from aurora_circus.facts import Process
-from tests.e2e.harness import Fleet, Json, seqs_are_whole
+from tests.e2e.harness import WINDOWS, Fleet, Json, kill, seqs_are_whole
 
+pytestmark = pytest.mark.skipif(
+    WINDOWS, reason="one of the four is started by a Unix shell, and Wine hands no socket on to uvicorn's workers"
+)
 EXAMPLE = Path(__file__).parents[2] / "examples" / "foreign"
 KEYS = ("files", "httpbin", "datasette", "starlette")
 PACE = {"probe": {"interval": 0.3, "timeout": 2.0, "failure_threshold": 2}, "stop": {"graceful_timeout": 5.0}}
@@ -117,7 +120,7 @@ def test_they_come_up_in_dependency_order(running: Fleet) -> None:
 def test_a_killed_one_is_healthy_in_a_new_process(running: Fleet, key: str) -> None:
     """kill -9 of the process that was started: its workers are gone as well, and nobody else is touched."""
     before, groups, mark = running.pids(), leaders(running), last(running)
-    os.kill(before[key], signal.SIGKILL)
+    kill(before[key])
     pid = running.new_process(key, before[key])
     exited = details(running, "server_exited", key, after=mark)
     assert (exited["signal"], exited["pid"]) == ("SIGKILL", before[key])

@@ -104,7 +104,7 @@ def test_one_that_is_never_healthy_is_given_up_and_ended(tmp_path: Path) -> None
     before = "open('pid', 'w').write(str(os.getpid()))"
     found = attempt(tmp_path, service(before, status=500), restart=Restart(start_timeout=1.0))
     assert found.reason == "not healthy within 1 s: GET /health answered 500"
-    assert found.output == ("up as web value",)
+    assert found.output[0] == "up as web value"
     assert gone(tmp_path / "pid")
 
 
