@@ -97,22 +97,25 @@ class Reaper:
             self._driver.start(self._exited(key, process, before, self._last), f"exit of {key}")
 
     async def _exited(self, key: str, process: Process, before: asyncio.Event | None, told: asyncio.Event) -> None:
-        """Find out how it ended and say so, after those that ended ``before`` it."""
+        """Find out how it ended and say so, after those that ended ``before`` it.
+
+        That it ended is said whatever goes wrong with the details: nobody would look at it again.
+        """
         at = self._driver.clock.monotonic()
+        how, holder = Exit(), None
         try:
             how = await self._how(key, process)
             holder = await self._holder(key)
             if before is not None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(before.wait(), ORDER_PATIENCE)
-            self._driver.tell(facts.Exited(at, key, process, how, holder))
         finally:
+            self._driver.tell(facts.Exited(at, key, process, how, holder))
             told.set()
             watch = self._watched.pop(process, None)
             if watch is not None:
                 watch.close()
-        await self._sweep(key, process)
-        self._ending.discard(process)
+            self._driver.start(self._sweep(key, process), f"end of the group of {key}")
 
     async def _how(self, key: str, process: Process) -> Exit:
         seen = processes.exit_status(process)
@@ -150,3 +153,4 @@ class Reaper:
             finally:
                 watch.close()
         self._driver.tell(facts.Gone(self._driver.clock.monotonic(), key, process))
+        self._ending.discard(process)

@@ -1,0 +1,81 @@
+"""An end that was seen is told, whatever else goes wrong."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from aurora_circus import facts, ports, processes, settings
+from aurora_circus.clock import Clock
+from aurora_circus.facts import Exited, Fact, Gone, Process
+from aurora_circus.lifecycle import Lifecycle
+from aurora_circus.reaper import Reaper
+
+DEAD = Process(2**22 + 1, 1.0)
+
+
+class Driver:
+    """Takes facts, and notes which steps went wrong."""
+
+    clock = Clock()
+
+    def __init__(self) -> None:
+        """Nothing was told yet."""
+        self.told: list[Fact] = []
+        self.failed: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.done = asyncio.Event()
+
+    def tell(self, fact: Fact) -> None:
+        """Take a fact; the end of the group is the last one."""
+        self.told.append(fact)
+        if isinstance(fact, Gone):
+            self.done.set()
+
+    def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Let work go on, and bear what becomes of it."""
+
+        async def run() -> None:
+            try:
+                await work
+            except RuntimeError:
+                self.failed.append(what)
+
+        self.tasks.append(asyncio.get_running_loop().create_task(run()))
+
+    async def aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do it here."""
+        return work(*arguments)
+
+
+async def play(driver: Driver) -> None:
+    """Let one system be starting, see its process dead, and wait until all is said."""
+    now = Clock().monotonic()
+    life = Lifecycle(settings.System(key="web", title="web", port=9), now)
+    life.handle(facts.Start(now, "web"))
+    life.handle(facts.Opened(now, "web"))
+    life.handle(facts.Spawned(now, "web", DEAD))
+    reaper = Reaper(driver, lambda: {"web": life})
+    reaper.watch("web", DEAD)
+    await asyncio.wait_for(driver.done.wait(), 30)
+    await asyncio.gather(*driver.tasks)
+
+
+@pytest.mark.parametrize("trouble", [False, True])
+def test_a_death_is_told_though_its_details_cannot_be_had(trouble: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is the end of its group; the trouble is the driver's to say."""
+
+    def holder(_: int) -> None:
+        if trouble:
+            raise RuntimeError("the system says no")
+
+    monkeypatch.setattr(ports, "holder", holder)
+    monkeypatch.setattr(processes, "watch", lambda _: None)
+    driver = Driver()
+    asyncio.run(play(driver))
+    exited, gone = driver.told
+    assert isinstance(exited, Exited)
+    assert (exited.key, exited.process, exited.holder) == ("web", DEAD, None)
+    assert isinstance(gone, Gone)
+    assert driver.failed == (["exit of web"] if trouble else [])
