@@ -26,8 +26,9 @@ def listening(port: int) -> bool:
     """Say whether anybody would answer on 127.0.0.1:``port``."""
     if _LINUX:
         return bool(_inodes(port))
-    if _WINDOWS:  # where a connection that is refused takes two seconds
-        return bool(_owners(port))
+    owners = _owners(port) if _WINDOWS else None  # there, a connection that is refused takes two seconds
+    if owners is not None:
+        return bool(owners)
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -37,7 +38,7 @@ def belongs(port: int, pids: Iterable[int]) -> bool | None:
     """Say whether the listener on 127.0.0.1:``port`` is one of ``pids``; None where that may not be seen."""
     group = list(pids)
     if _WINDOWS:
-        owners = _owners(port)
+        owners = _owners(port) or set()
         return True if set(group) & owners else None if owners <= {0} else False
     if not _LINUX:
         return _belongs_elsewhere(port, group)
@@ -58,10 +59,9 @@ def holder(port: int) -> Holder | None:
             return None
         pid = next((each for each in psutil.pids() if _holds(each, inodes)), None)
     elif _WINDOWS:
-        owners = _owners(port)
-        if not owners:
+        pid = next((each for each in _owners(port) or () if each), None)
+        if pid is None and not listening(port):
             return None
-        pid = next((each for each in owners if each), None)
     else:
         pid = next((each for each in psutil.pids() if _belongs_elsewhere(port, [each])), None)
         if pid is None and not listening(port):
@@ -75,10 +75,17 @@ def free_port(low: int, high: int, taken: Iterable[int]) -> int | None:
     return next((each for each in range(low, high + 1) if each not in used and not listening(each)), None)
 
 
-def _owners(port: int) -> set[int]:
-    """Return the pids of the listeners that 127.0.0.1:``port`` reaches; 0 stands for one that may not be seen."""
+def _owners(port: int) -> set[int] | None:
+    """Return the pids of the listeners that 127.0.0.1:``port`` reaches; 0 stands for one that may not be seen.
+
+    None: the table could not be had. It changes while it is read, which psutil bears, but not for ever.
+    """
+    try:
+        table = psutil.net_connections(kind="tcp")
+    except (psutil.Error, OSError, RuntimeError):  # the last is psutil's own, where Windows says no
+        return None
     found: dict[int, str] = {}
-    for each in psutil.net_connections(kind="tcp"):
+    for each in table:
         if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port:
             found[each.pid or 0] = each.laddr.ip
     loopback = {pid for pid, address in found.items() if address.startswith("127.")}

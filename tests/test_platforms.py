@@ -231,6 +231,26 @@ def test_windows_table_says_whose_a_listener_is(monkeypatch: pytest.MonkeyPatch)
     assert ports.free_port(80, 84, [83]) == 84
 
 
+def test_a_table_that_cannot_be_had_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether somebody listens is seen by a connection then; whose it is, is not."""
+
+    def refuse(**_: object) -> None:
+        raise RuntimeError("GetExtendedTcpTable failed")
+
+    monkeypatch.setattr(ports, "_LINUX", False)
+    monkeypatch.setattr(ports, "_WINDOWS", True)
+    monkeypatch.setattr(psutil, "net_connections", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        assert ports.listening(port)
+        assert ports.belongs(port, [1]) is None
+        found = ports.holder(port)
+        assert found is not None
+        assert found.pid is None
+    assert not ports.listening(port)
+    assert ports.holder(port) is None
+
+
 class Queue:
     """A kqueue: a descriptor that becomes readable, by the hand of the test."""
 
