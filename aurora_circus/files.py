@@ -76,6 +76,11 @@ else:
         path.unlink()
 
 
+def same_place(one: str, other: str) -> bool:
+    """Say whether two paths lead to the same place, however they are written, and whether or not it is there."""
+    return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+
+
 def backup(path: Path, number: int) -> Path:
     """Return where the backup ``number`` of ``path`` lies; number 0 is the file itself."""
     return path.with_name(f"{path.name}.{number}") if number else path

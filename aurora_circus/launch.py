@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import aurora_circus
-from aurora_circus import processes
+from aurora_circus import processes, settings
 from aurora_circus.clock import Clock, pause
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
 from aurora_circus.files import open_regular
 from aurora_circus.fleetfile import NO_FILE
-from aurora_circus.lookup import command, pid_in, quit_, read_text
+from aurora_circus.lookup import UncertainError, find, quit_, read_text
 from aurora_circus.settings import Fleet
 
 INI = "circus.ini"
@@ -103,13 +103,16 @@ def refuse_foreign_ini(path: Path, fleet: Fleet) -> None:
         MachineError: such a file lies there.
     """
     text = read_text(path)
-    named = re.search(r"(?m)^pidfile = (.+)$", text or "")
-    if named is not None and Path(named[1]).parent != Path(fleet.run_dir):
-        pid = pid_in(Path(named[1]))
-        other = None if pid is None else processes.identify(pid)
-        if other is not None and any("circusd" in word for word in command(other).split()):
+    other = _fleet_in(text or "")
+    if other is not None and Path(other.run_dir) != Path(fleet.run_dir):
+        try:
+            found = find(other)
+            who = None if found is None else f"circusd, pid {found.pid}"
+        except UncertainError as error:
+            who = str(error)
+        if who is not None:
             raise MachineError(
-                f"another fleet runs from {path} (circusd, pid {other.pid}), and keeps it\n"
+                f"another fleet runs from {path} ({who}), and keeps it\n"
                 "keep the file of each fleet in a directory of its own"
             )
     if text is not None and text.strip() and _HEADER not in text[:2000]:
@@ -117,6 +120,14 @@ def refuse_foreign_ini(path: Path, fleet: Fleet) -> None:
             f"{path} is not one of ours, and is left alone\n"
             "move it away, or keep fleet.toml (it may be empty) in a directory of its own"
         )
+
+
+def _fleet_in(text: str) -> Fleet | None:
+    """Return the fleet whose settings a ``circus.ini`` of ours holds."""
+    for each in re.finditer(r"(?m)^fleet = (.+)$", text):
+        with contextlib.suppress(ValueError):
+            return settings.loads(Fleet, each[1])
+    return None
 
 
 def start(fleet: Fleet, ini: Path) -> "subprocess.Popen[bytes]":

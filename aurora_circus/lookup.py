@@ -20,7 +20,7 @@ from aurora_circus import ports, processes
 from aurora_circus.endpoints import CHOSEN, chosen_ports, endpoints
 from aurora_circus.errors import AuroraError
 from aurora_circus.facts import Process
-from aurora_circus.files import open_regular
+from aurora_circus.files import open_regular, same_place
 from aurora_circus.rundir import PIDFILE
 from aurora_circus.settings import Fleet
 
@@ -96,7 +96,7 @@ def _find_by_port(fleet: Fleet) -> Process | None:
     options = said.get("options")
     folder = options.get("working_dir") if isinstance(options, dict) else None
     pid = ask_pid(fleet)
-    ours = isinstance(folder, str) and os.path.realpath(folder) == os.path.realpath(fleet.run_dir)
+    ours = isinstance(folder, str) and same_place(folder, fleet.run_dir)
     return processes.identify(pid) if ours and pid is not None else None
 
 

@@ -1,6 +1,5 @@
 """Reaches the API of this very fleet, or says who is there instead, and what to do."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from aurora_circus.client import Client, ForeignError, LostError, RefusedError, 
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, MachineError, NotRunningError
+from aurora_circus.files import same_place
 
 RESTART_PATIENCE = 4.0
 """Seconds for a plugin that is being restarted to open its API again; it takes about one."""
@@ -51,7 +51,7 @@ def is_ours(context: Context, reply: Reply) -> bool:
     if not isinstance(details, Mapping) or details.get("fleet") != context.fleet.name:
         return False
     run_dir = details.get("run_dir")
-    return isinstance(run_dir, str) and os.path.realpath(run_dir) == os.path.realpath(context.fleet.run_dir)
+    return isinstance(run_dir, str) and same_place(run_dir, context.fleet.run_dir)
 
 
 def connect(context: Context, *, patience: float = RESTART_PATIENCE) -> tuple[Client, Mapping[str, Any]]:

@@ -10,12 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from aurora_circus import launch, lookup, processes
+from aurora_circus import launch, lookup, ports, processes, settings
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError
-from aurora_circus.facts import Process
+from aurora_circus.facts import Holder, Process
 from aurora_circus.fleetfile import NO_FILE
 from aurora_circus.lookup import UncertainError
+from aurora_circus.settings import Fleet
 from tests.fake_fleet import fleet
 
 ME = os.getpid()
@@ -27,6 +28,9 @@ def around(tmp_path: Path) -> Config:
     found = fleet(tmp_path)
     Path(found.fleet.run_dir).mkdir(parents=True)
     return found
+
+
+Answer = dict[str, object] | None
 
 
 class Seen:
@@ -199,6 +203,31 @@ def test_the_ini_lies_beside_the_fleet_file_or_here(
     assert launch.ini_path(replace(around, source=NO_FILE)) == tmp_path / "here" / "circus.ini"
 
 
+def test_where_there_are_no_pidfiles_circusd_is_found_by_its_port(
+    around: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours says where our plugin works; another fleet's, or none, is nobody; one that says nothing is named."""
+    said: list[Answer] = [
+        {"options": {"working_dir": f"{around.fleet.run_dir}/."}},
+        {"options": {"working_dir": "/elsewhere"}},
+        {"status": "error", "reason": "program aurora not found"},
+        None,
+        None,
+    ]
+    heard = [False, True, True, True, True, False, True, True]
+    monkeypatch.setattr(lookup, "_heard", lambda _: heard.pop(0))
+    monkeypatch.setattr(lookup, "_say", lambda *_, **__: said.pop(0))
+    monkeypatch.setattr(lookup, "ask_pid", lambda _: ME)
+    monkeypatch.setattr(lookup, "endpoints", lambda _: ("tcp://127.0.0.1:7", "tcp://127.0.0.1:8"))
+    monkeypatch.setattr(ports, "holder", lambda port: Holder(port, "stuck.exe"))
+    found = [lookup._find_by_port(around.fleet) for _ in range(5)]
+    assert found == [None, processes.identify(ME), None, None, None]
+    with pytest.raises(
+        UncertainError, match=r"(?s)tcp://127.0.0.1:7 and does not answer: pid 7 \(stuck.exe\).*taskkill"
+    ):
+        lookup._find_by_port(around.fleet)
+
+
 def test_an_ini_of_somebody_elses_is_left_alone(around: Config, tmp_path: Path) -> None:
     """One of ours, an empty one and none are written over."""
     path = tmp_path / "circus.ini"
@@ -215,13 +244,27 @@ def test_an_ini_of_somebody_elses_is_left_alone(around: Config, tmp_path: Path) 
 def test_an_ini_that_another_fleet_runs_from_is_left_alone(
     around: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two fleet files in one directory share it; a fleet that is down does not mind."""
-    path = write_ini(around, tmp_path / "circus.ini", run_dir=str(tmp_path))
-    (tmp_path / "circusd.pid").write_text(str(ME))
+    """Two fleet files in one directory share it; a fleet that is down does not mind, one that may be up does."""
+    path = tmp_path / "circus.ini"
+    other = replace(around.fleet, run_dir=str(tmp_path / "other"))
+    path.write_text(f"# as aurora-circus read it\nfleet = no JSON\nfleet = {settings.dumps(other)}\n", encoding="utf-8")
+    running: list[Process | None] = [None, Process(ME, 1.0)]
+    asked: list[Fleet] = []
+
+    def find(fleet: Fleet) -> Process | None:
+        asked.append(fleet)
+        if not running:
+            raise UncertainError("who knows")
+        return running.pop(0)
+
+    monkeypatch.setattr(launch, "find", find)
     launch.refuse_foreign_ini(path, around.fleet)
-    monkeypatch.setattr(launch, "command", lambda _: "python -m circus.circusd circus.ini")
-    with pytest.raises(MachineError, match="another fleet runs from"):
+    with pytest.raises(MachineError, match=rf"another fleet runs from .* \(circusd, pid {ME}\)"):
         launch.refuse_foreign_ini(path, around.fleet)
+    with pytest.raises(MachineError, match="who knows"):
+        launch.refuse_foreign_ini(path, around.fleet)
+    launch.refuse_foreign_ini(path, other)
+    assert asked == [other] * 3
 
 
 def test_a_second_up_waits_for_the_first(around: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ class Fleet:
         self.ports = dict(zip(systems, numbers, strict=False))
         self.api_port = numbers[-1]
         self.url = f"http://127.0.0.1:{self.api_port}"
-        command = f"{{python}} {SERVICE} {folder}"
+        command = f'{{python}} "{SERVICE}" "{folder}"'
         table = {
             key: {"port": self.ports[key], **({"command": command} if "command" not in values else {}), **values}
             for key, values in systems.items()

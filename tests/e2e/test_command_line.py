@@ -25,8 +25,8 @@ def run(made: Fleet, *words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_up_status_and_down(fleet: Make) -> None:
-    """Exit codes, words, one circusd for two `up`, and nothing left; the journal says who ended it."""
-    made = fleet(CHAIN)
+    """Exit codes, words, one circusd for two `up`, and nothing left, whatever the directory is called."""
+    made = fleet(CHAIN, folder="my fleet ü")
     (made.folder / "fleet.toml").write_text(toml(made.settings), encoding="utf-8")
     try:
         use(made)
@@ -35,7 +35,7 @@ def test_up_status_and_down(fleet: Make) -> None:
 
 
 def use(made: Fleet) -> None:
-    """Do so."""
+    """Do so; the journal says who ended it."""
     assert run(made, "status").returncode == 3
     up = run(made, "up", "-d")
     assert up.returncode == 0, up.stdout + up.stderr + made.told_by_logs()
