@@ -1,13 +1,14 @@
 """Who listens on a port. An adapter: it looks, it binds and connects to nothing but a socket of its own.
 
-On Linux the kernel's own tables say so (proc_net_tcp(5)), on Windows its one table with the owner of each socket
-(GetExtendedTcpTable, by psutil); elsewhere psutil asks each process.
+On Linux the kernel's own tables say so (proc_net_tcp(5)), on Windows the one that names the owner of each listener
+(GetExtendedTcpTable); elsewhere psutil asks each process.
 """
 
 import os
 import socket
 import sys
 from collections.abc import Iterable
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,16 @@ _LISTEN = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
 _LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F")
 _ANY = ("00000000", "0" * 32)
+_HERE = IPv4Address("127.0.0.1")
+
+
+if sys.platform == "win32":
+    from aurora_circus.winapi import listeners as _table
+else:
+
+    def _table() -> list[tuple[bytes, int, int]]:
+        """Return Windows' table of listeners."""
+        raise OSError("this system has no such table")
 
 
 def listening(port: int) -> bool:
@@ -69,6 +80,17 @@ def holder(port: int) -> Holder | None:
     return Holder(pid, None if pid is None else _command(pid))
 
 
+def taken() -> set[int] | None:
+    """Return all ports that somebody listens on, whatever the address; None where only single ones may be asked for."""
+    try:
+        if _WINDOWS:
+            return {port for _, port, _ in _table()}
+        seen = psutil.net_connections("tcp")
+    except (psutil.AccessDenied, OSError):  # macOS tells nobody but root
+        return None
+    return {each.laddr.port for each in seen if each.status == psutil.CONN_LISTEN and each.laddr}
+
+
 def free_port(low: int, high: int, taken: Iterable[int]) -> int | None:
     """Return the first port from ``low`` to ``high`` that nobody listens on and that is not in ``taken``."""
     used = set(taken)
@@ -78,18 +100,15 @@ def free_port(low: int, high: int, taken: Iterable[int]) -> int | None:
 def _owners(port: int) -> set[int] | None:
     """Return the pids of the listeners that 127.0.0.1:``port`` reaches; 0 stands for one that may not be seen.
 
-    None: the table could not be had. It changes while it is read, which psutil bears, but not for ever.
+    None: the table could not be had.
     """
     try:
-        table = psutil.net_connections(kind="tcp")
-    except (psutil.Error, OSError, RuntimeError):  # the last is psutil's own, where Windows says no
+        table = _table()
+    except OSError:
         return None
-    found: dict[int, str] = {}
-    for each in table:
-        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port:
-            found[each.pid or 0] = each.laddr.ip
-    loopback = {pid for pid, address in found.items() if address.startswith("127.")}
-    return loopback or {pid for pid, address in found.items() if address in {"0.0.0.0", "::"}}  # noqa: S104 - only compared
+    found = [(ip_address(packed), pid) for packed, number, pid in table if number == port]
+    loopback = {pid for address, pid in found if address == _HERE or getattr(address, "ipv4_mapped", None) == _HERE}
+    return loopback or {pid for address, pid in found if address.is_unspecified}
 
 
 def _inodes(port: int) -> set[str]:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 from aurora_circus import ports
 from aurora_circus.config import AT_SPAWN, Command, Config, is_path, words
 from aurora_circus.document import BUILTIN
@@ -218,13 +216,8 @@ def _ports(config: Config, own: Collection[int]) -> Iterator[Finding]:
 
 def _holders(wanted: Collection[int], own: Collection[int]) -> dict[int, Holder]:
     """Return who else holds which of the ports; one look for all of them, as most are free."""
-    try:
-        seen = psutil.net_connections("tcp")
-    except psutil.AccessDenied:  # macOS tells nobody but root
-        candidates = set(wanted)
-    else:
-        candidates = {each.laddr.port for each in seen if each.status == psutil.CONN_LISTEN and each.laddr}
-    found = {port: ports.holder(port) for port in sorted(candidates & set(wanted))}
+    taken = ports.taken()
+    found = {port: ports.holder(port) for port in sorted(set(wanted) if taken is None else taken & set(wanted))}
     return {port: holder for port, holder in found.items() if holder is not None and holder.pid not in own}
 
 

@@ -4,6 +4,7 @@ News comes from the API; where its port is somebody else's, from the files that 
 """
 
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,8 +25,11 @@ from aurora_circus.terminal import clean, duration
 
 CONTROLLER_PATIENCE = 30.0
 """Seconds until circusd, or its plugin, has to be there; each takes less than one."""
-_CONNECT = 0.05
-"""Seconds between two attempts to reach what is about to be there; the death of circusd ends the pause."""
+_CONNECT = 0.25 if sys.platform == "win32" else 0.05
+"""Seconds between two attempts to reach what is about to be there; the death of circusd ends the pause.
+
+On Windows each of them reads the table of all connections.
+"""
 _FRAME = 0.25
 """Seconds between two pictures while nothing happens."""
 _NEWS = 10.0

@@ -4,7 +4,7 @@ A *job* is to Windows what a process group is to Unix, and better: whoever is in
 starts. Names are in the ``Global\`` namespace: a service and a person who has logged in are in different sessions.
 Every function raises ``OSError`` with what Windows said. The runner imports this: nothing here may be heavy.
 
-Source: Microsoft's reference of processthreadsapi.h, synchapi.h, jobapi2.h, winnt.h and wincon.h.
+Source: Microsoft's reference of processthreadsapi.h, synchapi.h, jobapi2.h, winnt.h, wincon.h and iphlpapi.h.
 """
 
 import sys
@@ -40,6 +40,8 @@ _ONLY_ONCE = 0x0000_0008
 _CTRL_BREAK = 1
 _FOREVER = 0xFFFF_FFFF
 _MOST_IN_A_JOB = 1 << 16
+_AF_INET, _AF_INET6, _TCP_TABLE_OWNER_PID_LISTENER = 2, 23, 3
+_INSUFFICIENT_BUFFER, _TRIES = 122, 10
 
 
 class _Limits(ctypes.Structure):
@@ -280,6 +282,59 @@ class Registration:
         if self._wait.value is not None:
             _kernel.UnregisterWaitEx(self._wait, _INVALID_HANDLE)
             self._wait = _HANDLE()
+
+
+# --- listeners -----------------------------------------------------------------------------------------------------
+
+
+class _Row4(ctypes.Structure):
+    """MIB_TCPROW_OWNER_PID."""
+
+    _fields_ = (
+        ("state", _DWORD),
+        ("address", ctypes.c_ubyte * 4),
+        ("port", _DWORD),
+        ("remote", _DWORD * 2),
+        ("pid", _DWORD),
+    )
+
+
+class _Row6(ctypes.Structure):
+    """MIB_TCP6ROW_OWNER_PID."""
+
+    _fields_ = (
+        ("address", ctypes.c_ubyte * 16),
+        ("scope", _DWORD),
+        ("port", _DWORD),
+        ("remote", _DWORD * 6),
+        ("state", _DWORD),
+        ("pid", _DWORD),
+    )
+
+
+def listeners() -> list[tuple[bytes, int, int]]:
+    """Return who listens by TCP: (address of 4 or 16 bytes, port, pid); a pid of 0 is one that is not told.
+
+    Listeners alone: psutil reads all connections, of which a busy machine has thousands.
+    """
+    table_of = ctypes.WinDLL("iphlpapi").GetExtendedTcpTable
+    found = []
+    for family, row in ((_AF_INET, _Row4), (_AF_INET6, _Row6)):
+        size = _DWORD(0)
+        buffer = ctypes.create_string_buffer(0)
+        for _ in range(_TRIES):  # it may grow between two calls
+            code = table_of(buffer, ctypes.byref(size), False, family, _TCP_TABLE_OWNER_PID_LISTENER, 0)  # noqa: FBT003 - bOrder
+            if code != _INSUFFICIENT_BUFFER:
+                break
+            buffer = ctypes.create_string_buffer(size.value)
+        if code:
+            raise OSError(None, f"GetExtendedTcpTable: {ctypes.FormatError(code).strip()}", None, code)
+        count = _DWORD.from_buffer(buffer).value
+        rows = (row * count).from_buffer(buffer, ctypes.sizeof(_DWORD))
+        found += [
+            (bytes(each.address), int.from_bytes(each.port.to_bytes(4, "little")[:2], "big"), each.pid) for each in rows
+        ]
+    return found
 
 
 # --- files and consoles ----------------------------------------------------------------------------------------------

@@ -8,11 +8,10 @@ import socket
 import sys
 import tomllib
 import zipfile
+from ipaddress import ip_address
 from pathlib import Path, PureWindowsPath
-from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 
 from aurora_circus import client, config, endpoints, outside, ports, preflight, processes, render, settings
@@ -202,16 +201,12 @@ def test_ports_that_are_taken_are_not_chosen(tmp_path: Path, monkeypatch: pytest
 # --- what a system tells ----------------------------------------------------------------------------------------------
 
 
-def listeners(monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, int, int | None]) -> None:
+def listeners(monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, int, int]) -> None:
     """Have Windows' table say who listens: address, port, pid."""
-    table = [
-        SimpleNamespace(status=psutil.CONN_LISTEN, laddr=SimpleNamespace(ip=ip, port=port), pid=pid)
-        for ip, port, pid in rows
-    ]
-    other = SimpleNamespace(status=psutil.CONN_ESTABLISHED, laddr=SimpleNamespace(ip="127.0.0.1", port=80), pid=9)
+    table = [(ip_address(address).packed, port, pid) for address, port, pid in rows]
     monkeypatch.setattr(ports, "_LINUX", False)
     monkeypatch.setattr(ports, "_WINDOWS", True)
-    monkeypatch.setattr(psutil, "net_connections", lambda **_: [*table, other])
+    monkeypatch.setattr(ports, "_table", lambda: table)
 
 
 def test_windows_table_says_whose_a_listener_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,17 +224,18 @@ def test_windows_table_says_whose_a_listener_is(monkeypatch: pytest.MonkeyPatch)
     assert unseen is not None
     assert (unseen.pid, ports.holder(84)) == (None, None)
     assert ports.free_port(80, 84, [83]) == 84
+    assert ports.taken() == {80, 81, 82, 83}
 
 
 def test_a_table_that_cannot_be_had_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether somebody listens is seen by a connection then; whose it is, is not."""
 
-    def refuse(**_: object) -> None:
-        raise RuntimeError("GetExtendedTcpTable failed")
+    def refuse() -> None:
+        raise OSError("GetExtendedTcpTable: Access denied")
 
     monkeypatch.setattr(ports, "_LINUX", False)
     monkeypatch.setattr(ports, "_WINDOWS", True)
-    monkeypatch.setattr(psutil, "net_connections", refuse)
+    monkeypatch.setattr(ports, "_table", refuse)
     with socket.create_server(("127.0.0.1", 0)) as ours:
         port = ours.getsockname()[1]
         assert ports.listening(port)
@@ -249,6 +245,7 @@ def test_a_table_that_cannot_be_had_is_no_answer(monkeypatch: pytest.MonkeyPatch
         assert found.pid is None
     assert not ports.listening(port)
     assert ports.holder(port) is None
+    assert ports.taken() is None
 
 
 class Queue:

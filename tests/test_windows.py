@@ -9,6 +9,7 @@ if sys.platform != "win32":
 
 import asyncio
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -303,6 +304,19 @@ def test_the_state_is_saved_though_somebody_reads_it(tmp_path: Path) -> None:
     reading.join()
     assert state.load() == {"n": 2}
     state.close(DEADLINE)
+
+
+def test_listeners_are_told_with_address_port_and_as_far_as_it_is_seen_pid() -> None:
+    """Ours, by IPv4 and by IPv6; a connection is none. Wine names no owner."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as four,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as six,
+    ):
+        with socket.create_connection(four.getsockname()) as connection:
+            found = {(address, port): pid for address, port, pid in winapi.listeners()}
+            assert connection.getsockname()[1] not in {port for _, port in found}
+        assert found[b"\x7f\0\0\1", four.getsockname()[1]] in {0, os.getpid()}
+        assert found[b"\0" * 15 + b"\1", six.getsockname()[1]] in {0, os.getpid()}
 
 
 class Quiet(BaseHTTPRequestHandler):
