@@ -82,7 +82,7 @@ def write(text: str, path: Path) -> None:
     """
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")  # /dev/stdout, say: nothing to be replaced
+            path.write_text(text, encoding="utf-8", newline="\n")  # /dev/stdout, say: nothing to be replaced
         else:
             _replace(text, path)
     except OSError as error:
@@ -92,7 +92,7 @@ def write(text: str, path: Path) -> None:
 def _replace(text: str, path: Path) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor is no path
+        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123 - a descriptor is no path
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
