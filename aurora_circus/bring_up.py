@@ -106,7 +106,7 @@ def _run(order: Order, interrupts: Interrupts, started: Callable[[], None]) -> i
     try:
         ini = _write_ini(order)
         with interrupts.held():
-            session = Session(context, launch.start(context.fleet, ini))
+            session = Session(context, launch.start(context.fleet, ini, context.terminal.warn))
         troubled = session.settle(order.keys, started)
         _summarise(order, session, troubled)
         if order.detach:

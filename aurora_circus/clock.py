@@ -21,7 +21,7 @@ class Clock:
         """Return seconds that never go back and mean nothing by themselves; for deadlines.
 
         On Linux they stand still while the machine is suspended, and so do our deadlines: nothing that was
-        meant to be waited for happened in that time.
+        meant to be waited for happened in that time. On Windows they go on, and all deadlines are over then.
         """
         return time.monotonic()
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from aurora_circus.errors import MachineError
-from aurora_circus.files import open_regular
+from aurora_circus.files import open_regular, replace
 from aurora_circus.settings import Fleet
 
 LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
@@ -22,6 +22,8 @@ CONTROL = "circusd.sock"
 EVENTS = "events.sock"
 CHOSEN = "endpoints"
 """The file that holds the two ports, on Windows."""
+CIRCUSD_LOCK = "circusd.lock"
+"""The file that a circusd has locked while it lives, on Windows."""
 PORTS = range(20_000, 49_152)
 """From where they are taken: below those that Windows gives to connections (RFC 6335, 6)."""
 _TRIES = 100
@@ -51,12 +53,19 @@ def endpoints(fleet: Fleet, platform: str = sys.platform) -> tuple[str, str]:
 
 
 def chosen_ports(fleet: Fleet) -> tuple[int, int] | None:
-    """Return the two ports of a fleet on Windows; None before they are chosen."""
+    """Return the two ports of a fleet on Windows; None before they are chosen.
+
+    Raises:
+        MachineError: they are chosen, and cannot be read.
+    """
+    file = Path(fleet.run_dir) / CHOSEN
     try:
-        with os.fdopen(open_regular(Path(fleet.run_dir) / CHOSEN, os.O_RDONLY), "rb") as file:
-            control, events = map(int, file.read(100).split())
-    except (OSError, ValueError):
+        with os.fdopen(open_regular(file, os.O_RDONLY), "rb") as opened:
+            control, events = map(int, opened.read(100).split())
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        raise MachineError(f"reading circusd's ports from {file}: {error}") from error
     return control, events
 
 
@@ -78,8 +87,10 @@ def choose_ports(fleet: Fleet, taken: Iterable[int]) -> None:
     else:
         raise MachineError(f"looking for two free ports from {PORTS.start} to {PORTS.stop - 1}: found {found}")
     file = Path(fleet.run_dir) / CHOSEN
+    draft = file.with_name(f"{CHOSEN}.{os.getpid()}.tmp")
     try:
-        file.write_text(f"{found[0]} {found[1]}\n", encoding="ascii")
+        draft.write_text(f"{found[0]} {found[1]}\n", encoding="ascii")
+        replace(draft, file)
     except OSError as error:
         raise MachineError(f"writing {file}: {error.strerror}") from error
 

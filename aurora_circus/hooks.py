@@ -20,6 +20,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections import deque
 from fnmatch import translate
@@ -30,9 +31,11 @@ from circus import logger
 from circus.controller import Controller
 from circus.sighandler import SysHandler
 
-from aurora_circus import processes
+from aurora_circus import locks, processes
+from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
 
+WINDOWS = sys.platform == "win32"
 SAY_AGAIN = 0.05
 """Seconds after which a quit that was not heard is said again."""
 KEPT = 500
@@ -47,6 +50,8 @@ SHUTDOWN_MARGIN = 1.0
 
 _commands: deque[dict[str, Any]] = deque(maxlen=KEPT)
 _sequence = 0
+_lock: int | None = None
+"""Held for as long as this circusd lives."""
 _whole_fleet = False
 """True while a stop of everything is being carried out."""
 
@@ -57,6 +62,10 @@ _whole_fleet = False
 def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Refuse to start a stopped system when ``reload`` would; show the plugin's watcher what was said so far."""
     if _is_plugin(watcher):
+        if not _is_the_only_one(watcher.working_dir):
+            logger.error("aurora: another circusd runs this fleet (it holds %s): this one ends", watcher.working_dir)
+            _insist_on_quit(arbiter.ctrl)
+            return False
         global _whole_fleet  # noqa: PLW0603 - one circusd, one state; circus gives hooks no place for it
         _whole_fleet = False
         _show(watcher)
@@ -105,6 +114,19 @@ def before_signal(pid: int, signum: int, **_: Any) -> bool:
     """
     leader = processes.identify(pid)
     return signum != signal.SIGTERM or leader is None or not processes.terminate(leader)
+
+
+def _is_the_only_one(run_dir: str) -> bool:
+    """Take the fleet's lock, where circus has no pidfile that would keep a second circusd from it."""
+    global _lock  # noqa: PLW0603 - it must be open until the end
+    if not WINDOWS or _lock is not None:
+        return True
+    descriptor = locks.open_lock(run_dir, CIRCUSD_LOCK)
+    if locks.try_lock(descriptor):
+        _lock = descriptor
+        return True
+    os.close(descriptor)
+    return False
 
 
 # --- the listener --------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Starts this fleet's circusd, one at a time, and sees it end. An adapter."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aurora_circus
-from aurora_circus import processes, settings
+from aurora_circus import locks, processes
 from aurora_circus.clock import Clock, pause
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError
@@ -49,15 +50,14 @@ def lock(fleet: Fleet, waiting: Callable[[], None]) -> Iterator[None]:
     clock = Clock()
     until = clock.monotonic() + LOCK_PATIENCE
     told = False
-    descriptor = _open_lock(fleet.run_dir)
     try:
-        while True:
-            try:
-                _try_lock(descriptor)
-                break
-            except (BlockingIOError, PermissionError):  # the second, on Windows
-                if clock.monotonic() > until:
-                    raise MachineError(f"another `up` has been starting this fleet for {LOCK_PATIENCE:g} s") from None
+        descriptor = locks.open_lock(fleet.run_dir, "up.lock")
+    except OSError as error:
+        raise MachineError(f"locking {fleet.run_dir}: {error.strerror}") from error
+    try:
+        while not locks.try_lock(descriptor):
+            if clock.monotonic() > until:
+                raise MachineError(f"another `up` has been starting this fleet for {LOCK_PATIENCE:g} s")
             if not told:
                 waiting()
                 told = True
@@ -68,30 +68,12 @@ def lock(fleet: Fleet, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 if sys.platform == "win32":
-    import msvcrt
-
-    def _open_lock(run_dir: str) -> int:
-        """Open what is locked: there, a directory cannot be."""
-        return os.open(Path(run_dir) / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
-
-    def _try_lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
     _APART = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
     DETACHED: dict[str, Any] = {"creationflags": _APART | subprocess.CREATE_BREAKAWAY_FROM_JOB}
     """A console of its own that nobody sees or closes, in which CTRL_BREAK reaches the systems."""
     LESS_DETACHED: dict[str, Any] = {"creationflags": _APART}
     """Where the job that we are in lets nobody leave."""
 else:
-    import fcntl
-
-    def _open_lock(run_dir: str) -> int:
-        """Open what is locked."""
-        return os.open(run_dir, os.O_RDONLY | os.O_CLOEXEC)
-
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
     DETACHED: dict[str, Any] = {"start_new_session": True}
     LESS_DETACHED = DETACHED
 
@@ -123,17 +105,18 @@ def refuse_foreign_ini(path: Path, fleet: Fleet) -> None:
 
 
 def _fleet_in(text: str) -> Fleet | None:
-    """Return the fleet whose settings a ``circus.ini`` of ours holds."""
+    """Return the fleet whose settings a ``circus.ini`` of ours holds, as far as its place."""
     for each in re.finditer(r"(?m)^fleet = (.+)$", text):
-        with contextlib.suppress(ValueError):
-            return settings.loads(Fleet, each[1])
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # of another version it may be: the place will do
+            return Fleet(run_dir=str(json.loads(each[1])["run_dir"]))
     return None
 
 
-def start(fleet: Fleet, ini: Path) -> "subprocess.Popen[bytes]":
+def start(fleet: Fleet, ini: Path, warn: Callable[[str], None]) -> "subprocess.Popen[bytes]":
     """Start circusd on ``ini`` in a session (console) of its own: no Ctrl-C and no closed terminal reaches it.
 
-    ``-P`` keeps modules that happen to lie beside the ini from being imported in place of real ones.
+    ``warn`` is told where it cannot be that far apart from us. ``-P`` keeps modules that happen to lie beside the ini
+    from being imported in place of real ones.
 
     Raises:
         MachineError: it cannot be started.
@@ -159,7 +142,9 @@ def start(fleet: Fleet, ini: Path) -> "subprocess.Popen[bytes]":
             try:
                 return popen(DETACHED)
             except PermissionError:
-                return popen(LESS_DETACHED)
+                child = popen(LESS_DETACHED)
+                warn("the job that this terminal runs in lets nobody leave: the fleet ends with it")
+                return child
     except OSError as error:
         raise MachineError(f"starting circusd: {error}") from error
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import psutil
 
-from aurora_circus import ports, processes
-from aurora_circus.endpoints import CHOSEN, chosen_ports, endpoints
+from aurora_circus import locks, ports, processes
+from aurora_circus.clock import pause
+from aurora_circus.endpoints import CHOSEN, CIRCUSD_LOCK, chosen_ports, endpoints
 from aurora_circus.errors import AuroraError
 from aurora_circus.facts import Process
 from aurora_circus.files import open_regular, same_place
@@ -28,6 +29,9 @@ PING_PATIENCE = 5.0
 """Seconds within which a circusd answers that is not stuck."""
 CLI = b"aurora-cli-"
 """How the names begin by which the command line's own commands come to circusd; ``outside`` knows it."""
+LOCK_PATIENCE = 2.0
+"""Seconds until Windows has taken back the lock of a process that has ended."""
+_AGAIN = 0.05
 QUIT_PATIENCE = 0.5
 """Seconds for circusd to say that it has heard; whoever waits for its end looks at other things too."""
 _MOST_BYTES = 1 << 20
@@ -82,6 +86,7 @@ def _find_by_port(fleet: Fleet) -> Process | None:
     The port may be another fleet's by now, or any program's: a circusd that is ours says where our plugin works.
     """
     if not _heard(fleet):
+        _check_lock(fleet)
         return None
     said = _say(fleet, "get", name="aurora", keys=["working_dir"])
     if said is None:
@@ -90,8 +95,8 @@ def _find_by_port(fleet: Fleet) -> Process | None:
         holder = ports.holder(_port(fleet))
         raise UncertainError(
             f"somebody listens on {endpoints(fleet)[0]} and does not answer: {holder or 'who, cannot be seen'}\n"
-            "a circusd of this fleet that is stuck? end it: taskkill /F /PID …; if it is another program, remove "
-            f"{Path(fleet.run_dir) / CHOSEN}"
+            "a circusd of this fleet that is stuck? end it: taskkill /F /PID …; if it is another program, end that, or "
+            f"remove {Path(fleet.run_dir) / CHOSEN}"
         )
     options = said.get("options")
     folder = options.get("working_dir") if isinstance(options, dict) else None
@@ -100,10 +105,35 @@ def _find_by_port(fleet: Fleet) -> Process | None:
     return processes.identify(pid) if ours and pid is not None else None
 
 
+def _check_lock(fleet: Fleet) -> None:
+    """Make sure that no circusd of this fleet lives where it cannot be heard.
+
+    Raises:
+        UncertainError: one does; it is nowhere near the ports that we know of.
+    """
+    for _ in range(round(LOCK_PATIENCE / _AGAIN)):
+        try:
+            descriptor = locks.open_lock(fleet.run_dir, CIRCUSD_LOCK)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UncertainError(f"looking whether a circusd runs this fleet, in {fleet.run_dir}: {error}") from error
+        try:
+            if locks.try_lock(descriptor):
+                return
+        finally:
+            os.close(descriptor)
+        pause(_AGAIN)  # one that has just ended is soon forgotten, and tells nobody when
+    raise UncertainError(
+        f"a circusd of this fleet lives: it holds {Path(fleet.run_dir) / CIRCUSD_LOCK}; but it does not listen where "
+        f"{Path(fleet.run_dir) / CHOSEN} says\nfind its pid (Task Manager, column command line), and end it"
+    )
+
+
 def has_begun(fleet: Fleet, child: int) -> Process | None:
     """Return the circusd that was started as ``child``, once others can find it."""
     if sys.platform == "win32":
-        found = _find_by_port(fleet)
+        found = _find_by_port(fleet) if _heard(fleet) else None
     else:
         found = (processes.identify(child) or Process(child, 0.0)) if read_pidfile(fleet) == child else None
     return found

@@ -40,6 +40,10 @@ def listening(port: int) -> bool:
     owners = _owners(port) if _WINDOWS else None  # there, a connection that is refused takes two seconds
     if owners is not None:
         return bool(owners)
+    return _answers(port)
+
+
+def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -108,7 +112,11 @@ def _owners(port: int) -> set[int] | None:
         return None
     found = [(ip_address(packed), pid) for packed, number, pid in table if number == port]
     loopback = {pid for address, pid in found if address == _HERE or getattr(address, "ipv4_mapped", None) == _HERE}
-    return loopback or {pid for address, pid in found if address.is_unspecified}
+    everywhere = {pid for address, pid in found if address.is_unspecified and address.version == _HERE.version}
+    if loopback or everywhere:
+        return loopback or everywhere
+    by_six = {pid for address, pid in found if address.is_unspecified}
+    return by_six if by_six and _answers(port) else set()  # there it may, or may not, take IPv4 as well
 
 
 def _inodes(port: int) -> set[str]:

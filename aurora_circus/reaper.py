@@ -6,6 +6,7 @@ nothing: it tells :class:`~aurora_circus.facts.Exited` and :class:`~aurora_circu
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from aurora_circus import facts, logs, ports, processes
 from aurora_circus.clock import Clock
 from aurora_circus.facts import Exit, Fact, Holder, Process, State
 from aurora_circus.lifecycle import Lifecycle
+
+log = logging.getLogger(__name__)
 
 EXIT_PATIENCE = 0.05
 """Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
@@ -70,8 +73,13 @@ class Reaper:
             return
         watch = processes.watch(process)
         if watch is not None:
-            self._watched[process] = watch
-            watch.notify(self._loop, lambda: self._ended(key, process))
+            try:
+                watch.notify(self._loop, lambda: self._ended(key, process))
+            except OSError as error:  # out of whatever it takes: then it is seen by looking
+                log.error("%s: nothing will tell of the end of process %d: %s", key, process.pid, error)
+                watch.close()
+            else:
+                self._watched[process] = watch
         elif not processes.alive(process):
             self._loop.call_soon(self._ended, key, process)
 

@@ -178,7 +178,7 @@ class _Windows(_Unix):
 
     def system(self, system: System, command: Command) -> tuple[Mapping[str, str], Sequence[str]]:
         """Return the options and the arguments by which a system is run."""
-        python, *arguments = by_runner(self.python, command, system.log)
+        python, *arguments = by_runner(self.python, command, system.log, system.graceful_timeout)
         return self._run(python, command.working_dir, *arguments)
 
     def plugin(self, *arguments: str) -> tuple[Mapping[str, str], Sequence[str]]:
@@ -281,15 +281,16 @@ def _logged(log: str, argv: Sequence[str]) -> list[str]:
     return ["/bin/sh", "-c", SHELL, log, *argv]
 
 
-def by_runner(python: str, command: Command, log: str) -> list[str]:
+def by_runner(python: str, command: Command, log: str, grace: float) -> list[str]:
     """Return the command line that runs ``command`` on Windows, by our runner.
 
+    A stop call gets half of the ``grace`` period, in seconds: when it is of no use, there is time for CTRL_BREAK.
     It is run by the base interpreter: the ``python.exe`` of a virtual environment would be one more process.
     """
     base = getattr(sys, "_base_executable", None) if python == sys.executable else None
     root = str(Path(aurora_circus.__path__[0]).resolve().parent)
     options = ("-I", "-S", "-X", "utf8", "-c", RUNNER)
-    return [base or python, *options, root, command.stop_path or "-", log, *command.argv]
+    return [base or python, *options, root, command.stop_path or "-", f"{grace / 2:g}", log, *command.argv]
 
 
 # --- text --------------------------------------------------------------------------------------------------

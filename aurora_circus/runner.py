@@ -1,11 +1,11 @@
 """Runs one system on Windows, as circus cannot: a whole tree that ends as one, its own log, a stop it is told of.
 
-    python -c '…' ROOT STOP LOG COMMAND...
+    python -c '…' ROOT STOP PATIENCE LOG COMMAND...
 
-``ROOT`` is where this package lies; ``STOP`` the path of a stop call, or ``-``; ``LOG`` the file that the command's
-output is appended to. The runner ends when the command does, with the same exit code, and nobody of the tree outlives
-it, whatever ends it: they are all in one job. It asks the command to stop when its event is set, and then goes on
-waiting; whoever set the event decides when that has taken too long.
+``ROOT`` is where this package lies; ``STOP`` the path of a stop call, or ``-``, and ``PATIENCE`` the seconds that it
+may take; ``LOG`` the file that the command's output is appended to. The runner ends when the command does, with the
+same exit code, and nobody of the tree outlives it, whatever ends it: they are all in one job. It asks the command to
+stop when its event is set, and then goes on waiting; whoever set the event decides when that has taken too long.
 
 It runs once for each system, in the base interpreter and without site-packages: only the standard library is imported,
 and little of that.
@@ -19,12 +19,15 @@ import os  # noqa: E402 - what follows is there on Windows only
 import shutil  # noqa: E402
 import signal  # noqa: E402
 import subprocess  # noqa: E402
+from threading import Thread  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 from aurora_circus import winapi  # noqa: E402
 
-STOP_PATIENCE = 5.0
-"""Seconds for the answer to a stop call."""
+LAST_MOMENT = 0.25
+"""Seconds for one that has ended its answer with itself to be gone."""
+END_PATIENCE = 2.0
+"""Seconds for what is ended by force to be gone; until then it may hold its port."""
 NOT_FOUND = 127
 """The exit code where the command cannot be run, as a Unix shell has it."""
 NO_GROUP = 125
@@ -33,7 +36,7 @@ NO_GROUP = 125
 
 def main() -> NoReturn:
     """Run the command of the command line."""
-    stop_path, log, *command = sys.argv[1:]
+    stop_path, patience, log, *command = sys.argv[1:]
     output = _open(log)
     for number in (signal.SIGINT, signal.SIGBREAK):  # a console's Ctrl-C is circusd's: it tells us in turn
         signal.signal(number, signal.SIG_IGN)
@@ -56,8 +59,9 @@ def main() -> NoReturn:
     except OSError as error:
         _say(output, f"{command[0]} cannot be run: {error}")
         _end(job, NOT_FOUND)
-    if winapi.wait_any([int(child._handle), stop]) == 1:  # type: ignore[attr-defined]  # noqa: SLF001 - it has no other name
-        trouble = _ask(child, stop_path)
+    handle = int(child._handle)  # type: ignore[attr-defined]  # noqa: SLF001 - it has no other name
+    if winapi.wait_any([handle, stop]) == 1:
+        trouble = _ask(child.pid, handle, stop_path, float(patience))
         if trouble:
             _say(output, f"{trouble}: it is ended by force")
             _end(job, winapi.KILLED)
@@ -77,34 +81,59 @@ def _say(output: int, text: str) -> None:
     os.write(output, f"aurora-circus: {text}\r\n".encode(errors="replace"))
 
 
-def _ask(child: "subprocess.Popen[bytes]", stop_path: str) -> str | None:
-    """Ask the command to stop: by its stop call where it has one, else by CTRL_BREAK; return why that failed."""
-    trouble = _call(stop_path) if stop_path != "-" else ""
+def _ask(pid: int, handle: int, stop_path: str, patience: float) -> str | None:
+    """Ask the command to stop: by its stop call where it has one, else by CTRL_BREAK; return why it cannot be asked."""
+    trouble = _call(handle, stop_path, patience) if stop_path != "-" else ""
     if trouble is None:
         return None
     try:
-        winapi.send_break(child.pid)
+        winapi.send_break(pid)
     except OSError as error:
-        return f"{trouble}CTRL_BREAK cannot be sent ({error.strerror})"
+        return None if winapi.signalled(handle) else f"{trouble}CTRL_BREAK cannot be sent ({error.strerror})"
     return None
 
 
-def _call(path: str) -> str | None:
-    """POST to the system itself; return what went wrong."""
+def _call(handle: int, path: str, patience: float) -> str | None:
+    """POST to the system itself, ``patience`` seconds at most for all of it; return what went wrong.
+
+    Its end is an answer, too, and many a system gives no other.
+    """
+    answered = winapi.create_event(None)
+    said: list[str | None] = []
+
+    def post() -> None:
+        said.append(_post(path, patience))
+        winapi.set_handle(answered)
+
+    Thread(target=post, daemon=True).start()
+    which = winapi.wait_any([handle, answered], patience)
+    if which == 0 or (which == 1 and said[0] is None):
+        return None
+    if winapi.signalled(handle, LAST_MOMENT):
+        return None
+    return f"POST {path}: {said[0] if said else f'no answer within {patience:g} s'}; "
+
+
+def _post(path: str, timeout: float) -> str | None:
     from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - 3 MB, for a moment at the very end
 
-    connection = HTTPConnection("127.0.0.1", int(os.environ["AURORA_PORT"]), timeout=STOP_PATIENCE)
+    connection = HTTPConnection("127.0.0.1", int(os.environ["AURORA_PORT"]), timeout=timeout)
     try:
         connection.request("POST", path, headers={"Content-Length": "0"})
         status = connection.getresponse().status
     except (OSError, HTTPException) as error:
-        return f"POST {path}: {error}; "
+        return str(error)
     finally:
         connection.close()
-    return None if status < 400 else f"POST {path} was answered with {status}; "  # noqa: PLR2004 - RFC 9110, 15.5
+    return None if status < 400 else f"answered with {status}"  # noqa: PLR2004 - RFC 9110, 15.5
 
 
 def _end(job: int, code: int) -> NoReturn:
-    """End the whole tree, and this process with ``code``."""
+    """End the whole tree, and last of all this process with ``code``: while it is there, so may others be."""
+    for pid in winapi.members(job):
+        other = winapi.open_process(pid, terminate=True) if pid != os.getpid() else None
+        if other is not None:
+            winapi.terminate(other, winapi.KILLED)
+            winapi.signalled(other, END_PATIENCE)
     winapi.terminate_job(job, code)
     raise AssertionError  # that was us, too

@@ -102,7 +102,7 @@ def _running(  # noqa: PLR0913, PLR0917 - one system's surroundings
     system: System, command: Command, port: int, log: Path, left: list[str], interrupts: Interrupts, clock: Clock
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a system while this block lasts, and end its whole group then; what stays is put into ``left``."""
-    argv, how = _command(command, log)
+    argv, how = _command(system, command, log)
     argv = [each.replace(AT_SPAWN, str(port)) for each in argv]
 
     def end(leader: Process, child: "subprocess.Popen[bytes]") -> None:
@@ -128,10 +128,11 @@ def _running(  # noqa: PLR0913, PLR0917 - one system's surroundings
         yield child
 
 
-def _command(command: Command, log: Path) -> tuple[list[str], Mapping[str, Any]]:
+def _command(system: System, command: Command, log: Path) -> tuple[list[str], Mapping[str, Any]]:
     """Return what circus would run, and how, so that it leads a group of its own."""
     if sys.platform == "win32":
-        return by_runner(sys.executable, command, str(log)), {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        line = by_runner(sys.executable, command, str(log), system.graceful_timeout)
+        return line, {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     else:  # noqa: RET505 - the type checker takes it for what the other systems have
         account = {"user": _account(command, "uid"), "group": _account(command, "gid")}
         return list(command.argv), {"start_new_session": True, **account}

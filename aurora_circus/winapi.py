@@ -160,12 +160,13 @@ def signalled(handle: int, timeout: float = 0.0) -> bool:
     return bool(result != _WAIT_TIMEOUT)
 
 
-def wait_any(handles: Sequence[int]) -> int:
-    """Wait until one of up to 64 handles is signalled and return which, by its place."""
-    result = _kernel.WaitForMultipleObjects(len(handles), (_HANDLE * len(handles))(*handles), False, _FOREVER)  # noqa: FBT003 - bWaitAll
+def wait_any(handles: Sequence[int], timeout: float | None = None) -> int | None:
+    """Wait until one of up to 64 handles is signalled and return its place; None after ``timeout`` seconds."""
+    limit = _FOREVER if timeout is None else _milliseconds(timeout)
+    result = _kernel.WaitForMultipleObjects(len(handles), (_HANDLE * len(handles))(*handles), False, limit)  # noqa: FBT003 - bWaitAll
     if result == _WAIT_FAILED:
         raise _fault("WaitForMultipleObjects")
-    return int(result)
+    return None if result == _WAIT_TIMEOUT else int(result)
 
 
 def exit_code(process: int) -> int:
@@ -187,6 +188,7 @@ def terminate(process: int, code: int) -> None:
 
 def create_job(name: str) -> int:
     """Make a job that ends all who are in it as soon as its last handle is closed, by whatever closes it."""
+    ctypes.set_last_error(0)
     job = _kernel.CreateJobObjectW(None, name)
     if not job or ctypes.get_last_error() == _ALREADY_EXISTS:  # somebody else's: what joins it is theirs to end
         raise _fault(f"CreateJobObject {name}")
@@ -242,12 +244,19 @@ def terminate_job(job: int, code: int) -> None:
 # --- events --------------------------------------------------------------------------------------------------------
 
 
-def create_event(name: str) -> int:
-    """Make an event that stays set once it is."""
+def create_event(name: str | None) -> int:
+    """Make an event that stays set once it is, for everybody or, without a name, for ourselves."""
+    ctypes.set_last_error(0)
     event = _kernel.CreateEventW(None, True, False, name)  # noqa: FBT003 - bManualReset, bInitialState
     if not event or ctypes.get_last_error() == _ALREADY_EXISTS:
         raise _fault(f"CreateEvent {name}")
     return int(event)
+
+
+def set_handle(event: int) -> None:
+    """Set an event that we have a handle of."""
+    if not _kernel.SetEvent(event):
+        raise _fault("SetEvent")
 
 
 def set_event(name: str) -> bool:
@@ -258,8 +267,7 @@ def set_event(name: str) -> bool:
             return False
         raise _fault(f"OpenEvent {name}")
     try:
-        if not _kernel.SetEvent(event):
-            raise _fault(f"SetEvent {name}")
+        set_handle(event)
     finally:
         close(event)
     return True

@@ -113,17 +113,38 @@ def from_exit_code(code: int) -> tuple[int | None, str | None]:
     return (None, _NAMED[code]) if code in _NAMED else (code, None)
 
 
+_dying: dict[Process, list[tuple[Process, int]]] = {}
+"""Whom we have ended by force, with a handle each: their job is forgotten before the last of them is gone."""
+
+
 def members(leader: Process) -> list[Process]:
     """See ``unix``; who is no runner, or has just begun to be one, is a group of one."""
-    job = winapi.open_job(winapi.name_of("job", leader.pid, leader.started))
-    if job is None:
-        return [leader] if alive(leader) else []
-    try:
-        pids = winapi.members(job)
-    finally:
-        winapi.close(job)
-    found = [each for pid in pids if (each := identify(pid)) is not None and alive(each)]
+    found = _in_job(leader)
+    if leader not in found and alive(leader):
+        found.append(leader)
+    dying = _dying.pop(leader, [])
+    for process, handle in dying:
+        if winapi.signalled(handle):
+            winapi.close(handle)
+        else:
+            _dying.setdefault(leader, []).append((process, handle))
+            found += [process] if process not in found else []
     return sorted(found, key=lambda each: each.pid != leader.pid)
+
+
+def _in_job(leader: Process) -> list[Process]:
+    """Return who runs in the job that ``leader`` leads, as far as we may see it."""
+    try:
+        job = winapi.open_job(winapi.name_of("job", leader.pid, leader.started))
+        if job is None:
+            return []
+        try:
+            pids = winapi.members(job)
+        finally:
+            winapi.close(job)
+    except OSError:  # another user's, or another's whom we may not look at: the leader is all that we know of it
+        return []
+    return [each for pid in pids if (each := identify(pid)) is not None and alive(each)]
 
 
 def terminate(leader: Process) -> bool:
@@ -152,12 +173,14 @@ def terminate_followers(leader: Process) -> None:
 
 def kill(leader: Process) -> bool:
     """See ``unix``."""
-    if not members(leader):
+    group = members(leader)
+    if not group:
         return False
     try:
         job = winapi.open_job(winapi.name_of("job", leader.pid, leader.started))
         if job is not None:
             try:
+                _remember(leader, group)
                 winapi.terminate_job(job, winapi.KILLED)
             finally:
                 winapi.close(job)
@@ -169,6 +192,15 @@ def kill(leader: Process) -> bool:
             return True
     except OSError as error:
         raise MachineError(f"ending process {leader.pid} and its job: {error.strerror}") from error
+
+
+def _remember(leader: Process, group: list[Process]) -> None:
+    """Hold on to who is about to be ended, so that it is seen when they are gone."""
+    known = {each for each, _ in _dying.get(leader, ())}
+    for each in group:
+        handle = winapi.open_process(each.pid) if each not in known else None
+        if handle is not None:
+            _dying.setdefault(leader, []).append((each, handle))
 
 
 class Watch:

@@ -131,7 +131,7 @@ def test_a_look_at_windows_ini_shows_ports_runners_and_no_more_difference() -> N
     web, plugin = ini["web"], ini["aurora"]
     assert (web["executable"], argv(web)[0]) == (PYTHON, "python.exe")
     assert argv(web)[1:7] == ["-I", "-S", "-X", "utf8", "-c", render.RUNNER]
-    assert argv(web)[8:] == ["/bye", r"C:\My Apps\.aurora\logs\web.log", r"C:\bin\web.exe", "--x", "a b"]
+    assert argv(web)[8:] == ["/bye", "2.5", r"C:\My Apps\.aurora\logs\web.log", r"C:\bin\web.exe", "--x", "a b"]
     assert argv(plugin)[1:7] == ["-P", "-X", "utf8", "-m", "aurora_circus.logged", plugin_log(found)]
     assert plugin["working_dir"] == r"C:\My Apps\.aurora\run"
     for watcher in (web, plugin):
@@ -160,18 +160,18 @@ def test_a_runner_is_run_by_the_base_interpreter(monkeypatch: pytest.MonkeyPatch
     """The python.exe of a virtual environment would be one more process; another interpreter is taken as it is."""
     command = Command(argv=("web",), working_dir=".", circus={})
     monkeypatch.setattr(sys, "_base_executable", "/base/python", raising=False)
-    assert render.by_runner(sys.executable, command, "log")[0] == "/base/python"
-    assert render.by_runner("/other/python", command, "log")[0] == "/other/python"
+    assert render.by_runner(sys.executable, command, "log", 5.0)[0] == "/base/python"
+    assert render.by_runner("/other/python", command, "log", 5.0)[0] == "/other/python"
     monkeypatch.delattr(sys, "_base_executable")
-    assert render.by_runner(sys.executable, command, "log")[0] == sys.executable
-    assert render.by_runner(sys.executable, command, "log")[-3:] == ["-", "log", "web"]
+    assert render.by_runner(sys.executable, command, "log", 5.0)[0] == sys.executable
+    assert render.by_runner(sys.executable, command, "log", 5.0)[-4:] == ["-", "2.5", "log", "web"]
 
 
 # --- endpoints --------------------------------------------------------------------------------------------------------
 
 
 def test_ports_are_chosen_at_random_and_kept(tmp_path: Path) -> None:
-    """Two that are free and nobody else's, the same until they are chosen anew; a file that makes no sense is none."""
+    """Two that are free and nobody else's, the same until they are chosen anew; one cannot be read: an error."""
     found = fleet(tmp_path).fleet
     Path(found.run_dir).mkdir(parents=True, exist_ok=True)
     look = endpoints.endpoints(found, "win32")
@@ -184,7 +184,8 @@ def test_ports_are_chosen_at_random_and_kept(tmp_path: Path) -> None:
     assert set(chosen) <= set(endpoints.PORTS)
     assert endpoints.endpoints(found, "win32") == tuple(f"tcp://127.0.0.1:{each}" for each in chosen)
     (Path(found.run_dir) / endpoints.CHOSEN).write_text("1 2 3", encoding="ascii")
-    assert endpoints.endpoints(found, "win32") == look
+    with pytest.raises(MachineError, match="reading circusd's ports from"):
+        endpoints.endpoints(found, "win32")
 
 
 def test_ports_that_are_taken_are_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,9 +213,16 @@ def listeners(monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, int, int]) -> N
 def test_windows_table_says_whose_a_listener_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The most specific address wins; who may not be seen is nobody's and not nobody."""
     listeners(
-        monkeypatch, ("127.0.0.1", 80, 5), ("0.0.0.0", 80, 6), ("0.0.0.0", 81, 7), ("::", 82, 0), ("10.0.0.1", 83, 8)
+        monkeypatch,
+        ("127.0.0.1", 80, 5),
+        ("0.0.0.0", 80, 6),
+        ("0.0.0.0", 81, 7),
+        ("::", 82, 0),
+        ("10.0.0.1", 83, 8),
+        ("::", 85, 9),
     )
-    assert [ports.listening(port) for port in (80, 81, 82, 83, 84)] == [True, True, True, False, False]
+    monkeypatch.setattr(ports, "_answers", lambda port: port == 82)  # 85: by IPv6 alone
+    assert [ports.listening(port) for port in (80, 81, 82, 83, 84, 85)] == [True, True, True, False, False, False]
     assert (ports.belongs(80, [5, 1]), ports.belongs(80, [6]), ports.belongs(81, [7])) == (True, False, True)
     assert (ports.belongs(82, [5]), ports.belongs(84, [5])) == (None, None)
     found = ports.holder(80)
@@ -224,7 +232,7 @@ def test_windows_table_says_whose_a_listener_is(monkeypatch: pytest.MonkeyPatch)
     assert unseen is not None
     assert (unseen.pid, ports.holder(84)) == (None, None)
     assert ports.free_port(80, 84, [83]) == 84
-    assert ports.taken() == {80, 81, 82, 83}
+    assert ports.taken() == {80, 81, 82, 83, 85}
 
 
 def test_a_table_that_cannot_be_had_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

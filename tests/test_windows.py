@@ -18,8 +18,9 @@ from pathlib import Path
 from threading import Thread, Timer
 from typing import Any
 
-from aurora_circus import files, processes, render, runner, statefile, winapi
+from aurora_circus import files, locks, processes, render, runner, statefile, winapi
 from aurora_circus.config import Command
+from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
 from tests.fake_fleet import free_port
 
@@ -37,12 +38,14 @@ threading.Event().wait()
 class Running:
     """One command under a runner of its own, as circus would start it."""
 
-    def __init__(self, folder: Path, code: str, *, stop_path: str | None = None, port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, code: str, *, stop_path: str | None = None, port: int = 0, grace: float = 20.0
+    ) -> None:
         """Start it."""
         self.log = folder / "it.log"
         command = Command(argv=(sys.executable, "-u", "-c", code), working_dir=".", circus={}, stop_path=stop_path)
         self.child = subprocess.Popen(
-            render.by_runner(sys.executable, command, str(self.log)),
+            render.by_runner(sys.executable, command, str(self.log), grace),
             cwd=folder,
             env={**os.environ, "PYTHONUTF8": "1", "AURORA_PORT": str(port), "PORT": str(port)},
             creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
@@ -109,7 +112,7 @@ def test_a_command_writes_its_log_and_its_exit_code_is_passed_on(run: Callable[.
 def test_a_command_that_cannot_be_run_says_so(tmp_path: Path) -> None:
     """In its log, with the exit code of a Unix shell."""
     log = tmp_path / "it.log"
-    line = render.by_runner(sys.executable, Command(argv=("no-such",), working_dir=".", circus={}), str(log))
+    line = render.by_runner(sys.executable, Command(argv=("no-such",), working_dir=".", circus={}), str(log), 5.0)
     assert subprocess.run(line, check=False, timeout=DEADLINE).returncode == runner.NOT_FOUND
     assert "aurora-circus: no-such cannot be run: " in log.read_text(encoding="utf-8")
 
@@ -120,7 +123,7 @@ def test_a_runner_that_cannot_keep_a_tree_together_starts_none(tmp_path: Path) -
     code = (
         "import os, sys; from aurora_circus import runner, winapi; "
         "name = winapi.name_of('job', os.getpid(), winapi.started(winapi.current_process())); "
-        f"held = winapi.create_job(name); sys.argv[1:] = ['-', {str(log)!r}, 'web']; runner.main()"
+        f"held = winapi.create_job(name); sys.argv[1:] = ['-', '1', {str(log)!r}, 'web']; runner.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=DEADLINE)
     assert done.returncode == runner.NO_GROUP
@@ -140,6 +143,7 @@ def test_arguments_arrive_as_they_are(run: Callable[..., Running]) -> None:
             circus={},
         ),
         str(it.log),
+        5.0,
     )
     assert subprocess.run(line, check=False, timeout=DEADLINE).returncode == 0
 
@@ -190,6 +194,28 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_fo
     assert processes.terminate(it.leader)
     assert it.ended() == 5
     assert "asked by /shutdown" in it.text()
+
+
+def test_one_that_answers_its_stop_call_by_ending_was_not_ended_by_force(run: Callable[..., Running]) -> None:
+    """Many a handler does so; and one that says nothing is not waited for longer than it may take."""
+    code = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        os._exit(5) if self.path == "/end" else None
+        import threading; threading.Event().wait()
+print("up", flush=True)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+    it = run(code, stop_path="/end", port=free_port())
+    it.until(lambda: "up" in it.text())
+    assert processes.terminate(it.leader)
+    assert it.ended() == 5
+    it = run(code, stop_path="/hang", port=free_port(), grace=2.0)
+    it.until(lambda: it.text().count("up") == 2)
+    assert processes.terminate(it.leader)
+    assert processes.from_exit_code(it.ended())[1] in {"SIGKILL", "CONTROL_C_EXIT"}
+    assert ("POST /hang: " in it.text()) == (it.child.returncode == winapi.KILLED)
 
 
 def test_one_that_cannot_be_asked_is_ended_by_force(run: Callable[..., Running]) -> None:
@@ -251,6 +277,34 @@ def test_our_own_lineage_names_the_launcher_too() -> None:
         assert child.stdout is not None
         pids = [int(each) for each in child.stdout.read().split()]
     assert pids[1:] == [child.pid, os.getpid()]
+
+
+def test_who_may_not_be_looked_at_is_a_group_of_one(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job of another user's tells nothing; that its leader runs is seen all the same, and what fails is said."""
+    it = run(WAITS)
+    it.until(lambda: "up" in it.text())
+
+    def refuse(name: str) -> None:
+        raise PermissionError(None, "Access denied", name, 5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(winapi, "open_job", refuse)
+        assert processes.members(it.leader) == [it.leader]
+        with pytest.raises(MachineError, match=f"ending process {it.leader.pid} and its job: Access denied"):
+            processes.kill(it.leader)
+    assert len(processes.members(it.leader)) == 2
+
+
+def test_a_lock_has_one_holder(tmp_path: Path) -> None:
+    """And is free again when that has let go of it."""
+    first, second = (locks.open_lock(str(tmp_path), "x.lock") for _ in range(2))
+    assert locks.try_lock(first)
+    assert not locks.try_lock(second)
+    os.close(first)
+    assert locks.try_lock(second)
+    os.close(second)
 
 
 def test_a_process_is_known_by_pid_and_start() -> None:
@@ -338,6 +392,6 @@ def test_a_stop_call_that_is_refused_is_told() -> None:
         Thread(target=server.handle_request).start()
         os.environ["AURORA_PORT"] = str(server.server_port)
         try:
-            assert runner._call("/stop") == "POST /stop was answered with 503; "
+            assert runner._post("/stop", DEADLINE) == "answered with 503"
         finally:
             del os.environ["AURORA_PORT"]

@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 
-from aurora_circus import lookup
+from aurora_circus import endpoints, lookup
 from tests.e2e.conftest import Make
-from tests.e2e.harness import DEADLINE, WINDOWS, Fleet, kill, seqs_are_whole, toml
+from tests.e2e.harness import DEADLINE, WINDOWS, Fleet, free_ports, kill, seqs_are_whole, toml
 
 CHAIN = {"brain": {"critical": True}, "router": {"depends_on": ["brain"]}, "left": {"depends_on": ["router"]}}
 
@@ -84,6 +84,16 @@ def test_a_second_circusd_of_a_fleet_leaves_the_first_alone(fleet: Make) -> None
         check=False,
     )
     assert second.stdout + second.stderr
+    if WINDOWS:  # one that was rendered with other ports: the lock is the first one's
+        old = running.ini.read_text(encoding="utf-8")
+        for port, other in zip(endpoints.chosen_ports(running.config().fleet) or (), free_ports(2), strict=True):
+            old = old.replace(f":{port}", f":{other}")
+        (running.folder / "old.ini").write_text(old, encoding="utf-8")
+        line = [sys.executable, "-X", "utf8", "-m", "circus.circusd", "old.ini"]
+        third = subprocess.run(
+            line, cwd=running.folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE, check=False
+        )
+        assert b"another circusd runs this fleet" in third.stdout + third.stderr
     assert running.circusctl("status", "brain").strip() == "active"
     assert running.pids() == before
     assert len(running.events("controller_started")) == 1
