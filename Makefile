@@ -6,7 +6,7 @@ BIN = .venv/bin
 # make up ARGS=-d · make unit ARGS='-k backoff' · make e2e ARGS=-x
 ARGS =
 
-.PHONY: help venv users-venv up test lint types unit e2e wheel coverage lock clean
+.PHONY: help venv users-venv up test test-windows lint types unit e2e wheel coverage lock clean
 .NOTPARALLEL:
 
 help: ## What there is (this list)
@@ -17,12 +17,17 @@ up: users-venv ## Bring the fleet up, in order (ARGS=-d: in the background)
 
 test: lint types unit e2e wheel ## All checks, in this order: lint types unit e2e wheel
 
+test-windows: venv ## The tests on Windows' Python, under Wine on Debian, on the wheel (ARGS=tests/test_windows.py)
+	$(BIN)/python scripts/windows_check.py $(ARGS)
+
 lint: venv ## ruff: rules and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: venv ## mypy, strict
+types: venv ## mypy, strict; the package also as on other systems
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 aurora_circus plugins tests/test_windows.py
+	$(BIN)/mypy --platform darwin aurora_circus plugins
 
 unit: venv ## The tests without real processes: seconds
 	$(BIN)/python -m pytest --ignore=tests/e2e $(ARGS)

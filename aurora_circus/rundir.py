@@ -39,6 +39,10 @@ def make_directories(config: Config) -> None:
     _make(fleet.run_dir, 0o700)
     if _WINDOWS:
         _make(fleet.log_dir, 0o700)
+        for key, path in (("run_dir", fleet.run_dir), ("log_dir", fleet.log_dir)):
+            if not Path(path).is_dir():
+                faults.say(("fleet", key), f"{path}, which is no directory", "a directory")
+        faults.check()
         return
     _private(fleet.run_dir, ("fleet", "run_dir"), faults)
     if socket_dir(fleet) != fleet.run_dir:

@@ -1,6 +1,5 @@
 """How a fleet is brought up: circusd is played by a test, the API by a fake one."""
 
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from aurora_circus.facts import Process
 from aurora_circus.interrupts import Interrupted
 from aurora_circus.preflight import Finding
 from tests.fake_fleet import FakeApi, context, fleet, record, system, write_journal, write_state
+from tests.platforms import KILLED, hang_ups, send
 
 PID = 77
 
@@ -245,7 +245,7 @@ def interrupting(world: World, api: FakeApi, number: int) -> None:
     def route(query: Any) -> Any:
         asked.append(1)
         if len(asked) > 2:
-            os.kill(os.getpid(), number)
+            send(number)
         return before(query)
 
     api.on("GET /events", route)
@@ -262,6 +262,7 @@ def test_in_the_foreground_ctrl_c_takes_the_fleet_down(
     assert "to stop  Ctrl-C here, or: aurora-circus down" in capsys.readouterr().out
 
 
+@hang_ups
 def test_a_closed_terminal_leaves_the_fleet_running(world: World, api: FakeApi) -> None:
     """SIGHUP is no wish."""
     interrupting(world, api, signal.SIGHUP)
@@ -325,7 +326,7 @@ def test_a_circusd_that_dies_is_exit_1_and_says_who_goes_on(
     world: World, api: FakeApi, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what to do."""
-    ending(world, api, -9)
+    ending(world, api, KILLED)
     monkeypatch.setattr(leftovers, "surviving", lambda known: {"brain": []} if world.child.returncode else {})
     assert world.up(detach=False) == 1
     said = capsys.readouterr().err
@@ -417,7 +418,7 @@ def test_a_stuck_circusd_is_exit_1_and_says_what_to_do(
     assert world.up() == 1
     said = capsys.readouterr().err
     assert "circusd (pid 77) lives and does not answer within 5.00 s" in said
-    assert "kill -9 77; aurora-circus up" in said
+    assert f"{Context.by_force(PID)}; aurora-circus up" in said
 
 
 @pytest.mark.parametrize(("error", "code"), [(NotRunningError, 0), (reach.Unreachable, 1)])

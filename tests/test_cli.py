@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import aurora_circus
-from aurora_circus import bring_up, checks, follow, reach, take_down
+from aurora_circus import bring_up, checks, endpoints, fleetfile, follow, reach, take_down
 from aurora_circus.cli import cli
 from aurora_circus.document import BUILTIN
 from aurora_circus.errors import NotRunningError
 from tests.fake_fleet import FakeApi, free_port, record, system, toml, write_state
+from tests.platforms import WINDOWS, owned, sockets
 
 COMMANDS = [
     "init",
@@ -160,8 +161,15 @@ def test_render_gives_the_ini_and_makes_its_directories(here: Path) -> None:
     assert (found.exit_code, found.stderr) == (0, "")
     assert found.stdout.startswith("# The fleet aurora, as aurora-circus read it from the built-in defaults.")
     assert "[watcher:master_controller]" in found.stdout
-    assert (here / ".aurora" / "run").stat().st_mode & 0o777 == 0o700
+    assert (here / ".aurora" / "run").is_dir()
     assert (here / ".aurora" / "logs").is_dir()
+
+
+@owned
+def test_render_makes_the_directory_of_the_sockets_private(here: Path) -> None:
+    """Whoever can reach a socket in it may run commands."""
+    assert run("render").exit_code == 0
+    assert (here / ".aurora" / "run").stat().st_mode & 0o777 == 0o700
 
 
 def test_render_into_a_file_says_how_to_run_it(here: Path) -> None:
@@ -176,9 +184,10 @@ def test_render_into_a_file_says_how_to_run_it(here: Path) -> None:
 def test_options_beat_the_file(here: Path) -> None:
     """As everywhere."""
     (here / "there").mkdir()
-    text = run("render", "--project-root", "there", "--python", "/usr/bin/python9").stdout
-    assert f"working_dir = {here}/there" in text
-    assert "/usr/bin/python9 aurora_master_controller.py" in text
+    python = str(here / "bin" / "python9")
+    text = run("render", "--project-root", "there", "--python", python).stdout
+    assert f"working_dir = {here / 'there'}\n" in text
+    assert shlex.join([python, "aurora_master_controller.py"]) in text
 
 
 def test_the_schema_is_json() -> None:
@@ -189,7 +198,7 @@ def test_the_schema_is_json() -> None:
 @pytest.mark.parametrize(
     ("shell", "form"),
     [
-        ([], "export CIRCUSCTL_ENDPOINT={}"),
+        ([], "$env:CIRCUSCTL_ENDPOINT = {}" if WINDOWS else "export CIRCUSCTL_ENDPOINT={}"),
         (["--shell", "sh"], "export CIRCUSCTL_ENDPOINT={}"),
         (["--shell", "fish"], "set -gx CIRCUSCTL_ENDPOINT {}"),
         (["--shell", "powershell"], "$env:CIRCUSCTL_ENDPOINT = {}"),
@@ -197,9 +206,14 @@ def test_the_schema_is_json() -> None:
 )
 def test_env_is_for_eval_and_needs_no_running_fleet(here: Path, shell: Sequence[str], form: str) -> None:
     """The endpoint is quoted, always."""
-    assert run("env", *shell).stdout == form.format(f"'ipc://{here}/.aurora/run/circusd.sock'") + "\n"
+    endpoint = f"ipc://{here}/.aurora/run/circusd.sock"
+    if WINDOWS:
+        endpoint = endpoints.endpoints(fleetfile.load().fleet)[0]
+        assert endpoint.startswith("tcp://127.0.0.1:")
+    assert run("env", *shell).stdout == form.format(f"'{endpoint}'") + "\n"
 
 
+@sockets
 def test_env_quotes_what_a_shell_would_take_for_its_own(here: Path) -> None:
     """A quote in a path, of all things."""
     (here / "fleet.toml").write_text('[fleet]\nrun_dir = "it\'s $HOME"\n')
@@ -302,8 +316,6 @@ def test_status_shows_what_was_saved_where_the_api_is_not(here: Path, monkeypatc
     (here / "fleet.toml").write_text(toml(free_port()))
     monkeypatch.setattr(reach, "connect", connect)
     monkeypatch.setattr(reach, "circusd_pid", lambda _: 77)
-    from aurora_circus import fleetfile  # noqa: PLC0415 - of the directory that this test is in
-
     write_state(fleetfile.load(), {"brain": {"state": "healthy", "process": [9, 1.0], "port": 1}}, circusd=77)
     found = run("status")
     assert found.exit_code == 3

@@ -5,7 +5,6 @@ import inspect
 import itertools
 import json
 import re
-import resource
 import tomllib
 from pathlib import PurePosixPath
 from typing import Any
@@ -596,7 +595,18 @@ def test_every_option_of_circus_is_known() -> None:
     hooks = circus.keys["hooks"]
     assert isinstance(hooks, Table)
     assert hooks.keys.keys() | hooks.refused.keys() == set(_HOOKS)
+
+
+def test_every_limit_that_this_system_knows_can_be_handed_on() -> None:
+    """By its name in ``resource``."""
+    resource = pytest.importorskip("resource", reason="on Windows no process has limits of this kind")
+    kind = document.DOCUMENT.keys["system"]
+    assert isinstance(kind, Named)
+    assert isinstance(kind.of, Table)
+    circus = kind.of.keys["circus"]
+    assert isinstance(circus, Table)
     limits = {f"rlimit_{each.removeprefix('RLIMIT_').lower()}" for each in dir(resource) if each.startswith("RLIMIT_")}
+    assert limits
     assert limits <= circus.keys.keys()
 
 

@@ -1,15 +1,19 @@
 """The README says what the code does: its tables are read from it and compared."""
 
 import re
+import tomllib
 from pathlib import Path
+from typing import cast
 
 import click
 import pytest
 
-from aurora_circus import fleetfile
+from aurora_circus import endpoints, fleetfile
 from aurora_circus.api import Api
 from aurora_circus.cli import cli
+from aurora_circus.document import DOCUMENT, UNIX_ONLY
 from aurora_circus.facts import State
+from aurora_circus.tables import Table
 from tests.fake_backend import FakeBackend
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +50,20 @@ def test_every_make_target_that_is_named_exists() -> None:
     """`make up` and `make test`."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {*re.findall(r"^make (\w+)", README, re.MULTILINE)} <= targets
+
+
+def test_what_the_page_on_windows_says_is_so() -> None:
+    """Its piece of fleet.toml is read, what it says is refused is, and the file that it names is the one."""
+    page = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    stop = tomllib.loads(example)["stop"]
+    (row,) = [line for line in page.splitlines() if "`check`" in line]
+    assert set(re.findall(r"`(\w+?_?)\*?`", row)) - {"check"} == set(UNIX_ONLY)
+    assert set(stop) == set(cast("Table", DOCUMENT.keys["stop"]).keys)
+    assert f"`.aurora\\run\\{endpoints.CHOSEN}`" in page
+    assert set(re.findall(r"`make ([\w-]+)`", page)) <= set(
+        re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
 
 
 def test_the_readme_stays_short() -> None:

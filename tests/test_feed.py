@@ -21,11 +21,11 @@ def test_the_api_is_asked_from_where_the_last_answer_ended(tmp_path: Path) -> No
     with FakeApi(str(tmp_path)).serving() as api:
         api.on("GET /events", {"events": [record(6, "x")], "next": 9, "truncated": True})
         found = ApiFeed(Client("127.0.0.1", api.port), 5, server="web")
-        assert seqs(found.read(1.5)) == [6]
+        assert seqs(found.read(0.5)) == [6]
         assert found.truncated
         found.read(0)
         assert [query for _, query in api.asked] == [
-            {"server": "web", "since": "5", "limit": "1000", "wait": "1.5"},
+            {"server": "web", "since": "5", "limit": "1000", "wait": "0.5"},
             {"server": "web", "since": "9", "limit": "1000", "wait": "0"},
         ]
 

@@ -1,6 +1,8 @@
 """``fleet.toml`` is found, read and completed by what stands outside it, or refused in words."""
 
 import codecs
+import errno
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ import pytest
 from aurora_circus import fleetfile
 from aurora_circus.config import Config
 from aurora_circus.errors import ConfigError, MachineError
+from tests.platforms import WINDOWS, links, unless
 
 NOTHING: Mapping[str, str] = {}
 ONE = 'fleet.builtin = false\n[system.web]\ncommand = "{python} web.py"\nport = 80\n'
@@ -43,7 +46,7 @@ def test_without_a_file_the_built_in_fleet_runs_from_here(here: Path) -> None:
     found = fleetfile.load(environ=NOTHING)
     assert found.source == "the built-in defaults"
     assert found.fleet.bundled
-    assert found.fleet.run_dir == f"{here}/.aurora/run"
+    assert found.fleet.run_dir == str(here / ".aurora" / "run")
     assert found.commands["auto_improver"].argv == (sys.executable, "aurora_auto_improver.py")
     assert Path(found.commands["auto_improver"].working_dir, "__init__.py").is_file()
 
@@ -56,10 +59,11 @@ def test_the_file_here_is_found_and_one_that_is_named_goes_before_it(here: Path)
     Path("conf/other.toml").write_text(ONE.replace("web]", "other]"), encoding="utf-8")
     found = fleetfile.load("conf/other.toml", environ=NOTHING)
     assert [each.key for each in found.systems] == ["other"]
-    assert (found.source, found.file) == ("conf/other.toml", f"{here}/conf/other.toml")
-    assert found.commands["other"].working_dir == f"{here}/conf"
+    assert (Path(found.source), found.file) == (Path("conf/other.toml"), str(here / "conf" / "other.toml"))
+    assert found.commands["other"].working_dir == str(here / "conf")
 
 
+@links
 def test_a_linked_file_belongs_where_it_really_lies(here: Path) -> None:
     """Relative paths start at the file itself, not at a link to it."""
     Path("real").mkdir()
@@ -79,9 +83,12 @@ def test_option_beats_environment_beats_file(here: Path) -> None:
         what = fleetfile.load(environ=environ, **options)
         return what.commands["web"].working_dir, python(what)
 
-    assert found(environ, project_root="option", python="bin/python") == (f"{here}/option", f"{here}/bin/python")
-    assert found(environ) == (f"{here}/environment", "python3.12")
-    assert found({"AURORA_PROJECT_ROOT": "", "AURORA_PYTHON": ""}) == (f"{here}/file", f"{here}/file-python")
+    def paths(*names: str) -> tuple[str, ...]:
+        return tuple(str(here / each) for each in names)
+
+    assert found(environ, project_root="option", python="bin/python") == paths("option", "bin/python")
+    assert found(environ) == (*paths("environment"), "python3.12")
+    assert found({"AURORA_PROJECT_ROOT": "", "AURORA_PYTHON": ""}) == paths("file", "file-python")
 
 
 def test_options_start_at_the_current_directory_and_the_file_at_itself(here: Path) -> None:
@@ -92,13 +99,13 @@ def test_options_start_at_the_current_directory_and_the_file_at_itself(here: Pat
     assert found.commands["web"].working_dir == str(here)
 
 
-def test_home_may_be_said_in_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_may_be_said_in_all_three(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``~`` is the home directory in options and environment as well."""
-    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("USERPROFILE" if WINDOWS else "HOME", str(here / "ann"))
     Path("fleet.toml").write_text(ONE, encoding="utf-8")
     found = fleetfile.load(project_root="~/app", environ={"AURORA_PYTHON": "~/venv/bin/python"})
-    assert found.commands["web"].working_dir == "/home/ann/app"
-    assert python(found) == "/home/ann/venv/bin/python"
+    assert found.commands["web"].working_dir == str(here / "ann" / "app")
+    assert python(found) == str(here / "ann" / "venv" / "bin" / "python")
 
 
 def test_a_byte_order_mark_is_no_fault() -> None:
@@ -139,10 +146,12 @@ def test_a_file_that_is_named_must_be_there() -> None:
     with pytest.raises(ConfigError, match=r"^nope\.toml: file: found nothing to read \(No such file or directory\), "):
         fleetfile.load("nope.toml", environ=NOTHING)
     Path("fleet.toml").mkdir()
-    with pytest.raises(ConfigError, match=r"^fleet\.toml: file: found nothing to read \(Is a directory\), "):
+    why = os.strerror(errno.EACCES if WINDOWS else errno.EISDIR)
+    with pytest.raises(ConfigError, match=rf"^fleet\.toml: file: found nothing to read \({why}\), "):
         fleetfile.load(environ=NOTHING)
 
 
+@links
 def test_a_broken_link_is_no_missing_file() -> None:
     """A ``fleet.toml`` that leads nowhere was meant to be one."""
     Path("fleet.toml").symlink_to("nowhere")
@@ -150,6 +159,7 @@ def test_a_broken_link_is_no_missing_file() -> None:
         fleetfile.load(environ=NOTHING)
 
 
+@unless(WINDOWS, "on Windows a directory that somebody is in cannot be removed")
 def test_a_directory_that_is_gone_is_told(here: Path) -> None:
     """Whoever stands in a deleted directory is told so."""
     gone = here / "gone"

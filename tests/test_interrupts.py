@@ -1,20 +1,18 @@
 """Signals, and what waits for them. They are sent to this very process, within the blocks that catch them."""
 
-import os
 import signal
 
 import pytest
 
 from aurora_circus.clock import pause
-from aurora_circus.interrupts import Interrupted, Interrupts
+from aurora_circus.interrupts import CAUGHT, Interrupted, Interrupts
+from tests.platforms import send
+
+SIGNALS = [getattr(signal, name) for name in CAUGHT if hasattr(signal, name)]
+"""Those that this system has: the last is SIGHUP, or SIGBREAK where that stands for a console that is closed."""
 
 
-def send(number: int) -> None:
-    """Get a signal."""
-    os.kill(os.getpid(), number)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_an_exception_that_says_which(number: signal.Signals) -> None:
     """It can be caught, and is over with the block."""
     before = signal.getsignal(number)
@@ -62,12 +60,12 @@ def test_after_the_first_signal_the_next_ones_wait() -> None:
 
 def test_an_ignored_signal_stays_ignored() -> None:
     """``nohup`` means it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.signal(SIGNALS[-1], signal.SIG_IGN)
     try:
         with Interrupts():
-            send(signal.SIGHUP)
+            send(SIGNALS[-1])
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(SIGNALS[-1], before)
 
 
 def test_a_pause_may_be_none_at_all() -> None:

@@ -11,6 +11,7 @@ from aurora_circus import settings
 from aurora_circus.journal import Journal
 from aurora_circus.journal_backlog import Limits
 from tests.journals import SOON, FakeDisk, files, lines, missing, numbers, records
+from tests.platforms import fifos, gone_while_open
 
 AT = 1_767_323_045.678
 ROOMY = settings.Journal()
@@ -247,7 +248,10 @@ def test_backups_of_a_larger_setting_go_with_the_next_rotation(path: Path) -> No
     assert [file.name for file in files(path)] == ["events.jsonl.1", "events.jsonl"]
 
 
-@pytest.mark.parametrize("how", ["removed", "renamed", "directory removed", "replaced"])
+@pytest.mark.parametrize(
+    "how",
+    ["renamed", *(pytest.param(each, marks=gone_while_open) for each in ("removed", "directory removed", "replaced"))],
+)
 def test_a_file_that_was_taken_away_is_made_anew(path: Path, how: str) -> None:
     """Rotated, removed, even with its directory: the next record is in the file of that name again."""
     log = filled(path, 5, ring=1)
@@ -363,15 +367,22 @@ def test_rubbish_in_a_file_stands_in_nobodys_way(path: Path) -> None:
     assert [event["seq"] for event in log.read(None, 300).events] == [*range(1, 301)]
 
 
-def test_only_regular_files_are_read_or_written(path: Path) -> None:
-    """A FIFO in the journal's place makes nobody wait: it is an error like any other."""
+@pytest.mark.parametrize("kind", [pytest.param("fifo", marks=fifos), "directory"])
+def test_only_regular_files_are_read_or_written(path: Path, kind: str) -> None:
+    """A FIFO in the journal's place makes nobody wait: it is an error like any other. So is a directory."""
     path.parent.mkdir()
-    os.mkfifo(path)
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
     log = journal(path)
     log.record("e", None, {}, AT)
     assert not log.write_pending()
-    assert "not a regular file" in (log.last_error or "")
+    assert ("not a regular file" if kind == "fifo" else path.name) in (log.last_error or "")
     assert len(log.read(0, 10).events) == 1
-    path.unlink()
+    if kind == "fifo":
+        path.unlink()
+    else:
+        path.rmdir()
     assert log.write_pending()
     assert missing(records(path)) == set()

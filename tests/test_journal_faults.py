@@ -14,6 +14,7 @@ from aurora_circus.errors import MachineError
 from aurora_circus.journal import Journal
 from aurora_circus.journal_backlog import Limits
 from tests.journals import SOON, FakeDisk, files, lines, missing, numbers, records
+from tests.platforms import links
 
 AT = 1_767_323_045.678
 ROOMY = settings.Journal()
@@ -464,6 +465,7 @@ def test_a_writer_that_died_is_noticed(path: Path) -> None:
     assert len(log.read(0, 10).events) == 2
 
 
+@links
 def test_the_journal_follows_a_link_that_the_operator_made(path: Path, tmp_path: Path) -> None:
     """Unlike the systems' logs, it is ours to write: where it really lies is for the operator to say."""
     (tmp_path / "elsewhere").mkdir()

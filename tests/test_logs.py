@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aurora_circus import logs
 from aurora_circus.errors import MachineError
 from aurora_circus.logs import Rotated, last_line, last_line_since, prepare, rotate, tail
+from tests.platforms import appending, fifos, gone_while_open, links
 
 KIB = 1024
 
@@ -26,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def write(path: Path) -> Iterator[Callable[[bytes], int]]:
     """What a running system does: append through a descriptor that it never lets go of."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    fd = appending(path)
     yield lambda data: os.write(fd, data)
     os.close(fd)
 
@@ -144,17 +145,15 @@ def test_a_program_that_writes_faster_than_we_copy_is_cut_short(
     assert path.stat().st_size == 0
 
 
+@pytest.mark.parametrize("how", [pytest.param("removed", marks=gone_while_open), "emptied"])
 def test_a_log_that_vanishes_during_the_copy_harms_nobody(
-    path: Path, write: Callable[[bytes], int], monkeypatch: pytest.MonkeyPatch
+    path: Path, write: Callable[[bytes], int], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Somebody removed it, or emptied it: what was copied is kept."""
-    during_copies(monkeypatch, lambda: path.unlink(missing_ok=True))
+    during_copies(monkeypatch, lambda: path.unlink(missing_ok=True) if how == "removed" else os.truncate(path, 0))
     write(numbered(0, 11))
     assert rotate(path, 100, 3) == Rotated(110, 0)
-    monkeypatch.undo()
-    path.write_bytes(numbered(0, 11))
-    during_copies(monkeypatch, lambda: os.truncate(path, 0))
-    assert rotate(path, 100, 3) == Rotated(110, 0)
+    assert first(path).read_bytes() == numbered(0, 11)
 
 
 def full_after(monkeypatch: pytest.MonkeyPatch, room: int, code: int = errno.ENOSPC) -> None:
@@ -214,7 +213,7 @@ def test_other_trouble_does_not_let_a_log_grow_for_ever(
     assert path.stat().st_size == 0
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+@pytest.mark.parametrize("kind", [pytest.param("link", marks=links), pytest.param("fifo", marks=fifos), "directory"])
 def test_only_a_regular_file_is_rotated_or_read(path: Path, tmp_path: Path, kind: str) -> None:
     """Whatever else lies there is an error that names it; what a link points to is untouched."""
     target = tmp_path / "precious"
@@ -234,6 +233,7 @@ def test_only_a_regular_file_is_rotated_or_read(path: Path, tmp_path: Path, kind
     assert target.read_bytes() == numbered(0, 100)
 
 
+@links
 def test_a_link_in_a_backups_place_is_not_followed(path: Path, write: Callable[[bytes], int], tmp_path: Path) -> None:
     """It is moved or removed like any other name."""
     target = tmp_path / "precious"

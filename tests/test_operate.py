@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aurora_circus import operate, reach
+from aurora_circus import client, operate, reach
 from aurora_circus.client import Client
 from aurora_circus.context import Context
 from aurora_circus.errors import UnknownServerError
@@ -72,7 +72,7 @@ def test_while_nothing_happens_the_api_does_the_waiting(tmp_path: Path, api: Fak
     assert [query for call, query in api.asked if call.endswith("/events")][1] == {
         "since": "5",
         "limit": "1000",
-        "wait": str(operate.SLICE),
+        "wait": str(min(operate.SLICE, client.LONGEST_POLL)),
     }
 
 

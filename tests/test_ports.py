@@ -4,6 +4,7 @@ import os
 import socket
 
 from aurora_circus import ports
+from tests.platforms import listeners
 
 
 def listener(host: str = "127.0.0.1") -> socket.socket:
@@ -14,6 +15,7 @@ def listener(host: str = "127.0.0.1") -> socket.socket:
     return found
 
 
+@listeners
 def test_a_listener_belongs_to_who_has_it_open() -> None:
     """Ours is ours, and not that of process 1."""
     with listener() as ours:
@@ -23,6 +25,7 @@ def test_a_listener_belongs_to_who_has_it_open() -> None:
         assert ports.belongs(port, []) is False
 
 
+@listeners
 def test_the_holder_is_named_with_pid_and_command() -> None:
     """Also one on all addresses, and one on IPv6's that takes IPv4 as well."""
     for host in ("127.0.0.1", "0.0.0.0", "::"):

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,15 +14,18 @@ import pytest
 from aurora_circus import config, preflight
 from aurora_circus.config import Config, Surroundings
 from aurora_circus.preflight import Finding, inspect
+from tests.platforms import OURSELVES, WINDOWS, listeners, owned, users
 
 CIRCUSD = "#!/opt/python -s\nimport circus\n"
+PROGRAM = "program.bat" if WINDOWS else "program"
+"""What can be run is told by its mode, or on Windows by its name."""
 
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Be in a directory with a program, a script and a circusd that can import us."""
     monkeypatch.chdir(tmp_path)
-    for name, text in (("program", "#!/bin/sh\n"), ("script.py", ""), ("circusd", CIRCUSD)):
+    for name, text in ((PROGRAM, "#!/bin/sh\n"), ("script.py", ""), ("circusd", CIRCUSD)):
         (tmp_path / name).write_text(text, encoding="utf-8")
         (tmp_path / name).chmod(0o755)
     answering(monkeypatch, 0)
@@ -53,16 +56,17 @@ def fleet(base: Path, data: dict[str, Any] | None = None, **system: object) -> C
     what = {
         "api": {"port": free_port()},
         **(data or {}),
-        "system": {"web": {"command": "./program", "port": free_port(), **system}},
+        "system": {"web": {"command": f"./{PROGRAM}", "port": free_port(), **system}},
     }
     what["fleet"] = {"builtin": False, **what.get("fleet", {})}
     around = Surroundings(
         source="fleet.toml",
-        file=f"{base}/fleet.toml",
-        base=PurePosixPath(base),
-        home=PurePosixPath(base),
-        bundled=PurePosixPath(base),
+        file=str(base / "fleet.toml"),
+        base=base,
+        home=base,
+        bundled=base,
         interpreter=sys.executable,
+        windows=WINDOWS,
     )
     return config.parse(what, around)
 
@@ -91,7 +95,7 @@ def only(what: Config, **options: Any) -> Finding:
 
 def test_a_fleet_that_can_run_has_no_findings(base: Path) -> None:
     """Where everything is in its place nothing is said but which circusd it is."""
-    assert seen(fleet(base, command="./program")) == []
+    assert seen(fleet(base, command=f"./{PROGRAM}")) == []
     assert seen(fleet(base, command="{python} script.py --x")) == []
     assert seen(fleet(base, command="{python} -m web")) == []
     assert inspect(fleet(base), circusd="circusd") == [Finding("note", "circusd", "circusd runs the fleet")]
@@ -102,8 +106,8 @@ def test_a_fleet_that_can_run_has_no_findings(base: Path) -> None:
     [
         ("./missing x", "system.web.command", "there is no program ./missing"),
         ("no-such-program-anywhere", "system.web.command", "there is no program no-such-program-anywhere on the PATH"),
-        ("./script.txt", "system.web.command", "there is no program ./script.txt"),
-        ("{python} missing.py", "system.web.command", "there is no script {base}/missing.py"),
+        pytest.param("./script.txt", "system.web.command", "there is no program ./script.txt", marks=owned),
+        ("{python} missing.py", "system.web.command", f"there is no script {{base}}{os.sep}missing.py"),
     ],
 )
 def test_a_command_that_does_not_exist_is_an_error(base: Path, command: str, key: str, message: str) -> None:
@@ -114,24 +118,28 @@ def test_a_command_that_does_not_exist_is_an_error(base: Path, command: str, key
 
 def test_a_program_is_looked_for_on_the_systems_own_path(base: Path) -> None:
     """A PATH in the system's environment goes before circusd's."""
-    assert seen(fleet(base, command="program", env={"PATH": str(base)}), environ={"PATH": "/nowhere"}) == []
-    assert seen(fleet(base, command="program"), environ={"PATH": str(base)}) == []
+    folder = base / "bin"
+    folder.mkdir()
+    (base / PROGRAM).rename(folder / PROGRAM)
+    assert seen(fleet(base, command="program", env={"PATH": str(folder)}), environ={"PATH": "/nowhere"}) == []
+    assert seen(fleet(base, command="program"), environ={"PATH": str(folder)}) == []
     assert only(fleet(base, command="program"), environ={"PATH": "/nowhere"}).severity == "error"
 
 
 def test_a_missing_interpreter_is_one_error_for_all(base: Path) -> None:
     """What every system lacks is told once."""
-    what = fleet(base, {"fleet": {"builtin": True, "python": "/no/python", "project_root": str(base)}})
+    python = str(base / "no" / "python")
+    what = fleet(base, {"fleet": {"builtin": True, "python": python, "project_root": str(base)}})
     for each in what.commands.values():
-        if each.argv[0] == "/no/python":
+        if each.argv[0] == python:
             (base / each.argv[1]).touch()
-    assert only(what) == Finding("error", "fleet.python", "there is no program /no/python")
+    assert only(what) == Finding("error", "fleet.python", f"there is no program {python}")
 
 
 def test_a_folder_that_is_not_there_is_an_error(base: Path) -> None:
     """Without its folder nothing else can be said of a system."""
     found = only(fleet(base, working_dir="nowhere"))
-    assert found == Finding("error", "system.web.working_dir", f"{base}/nowhere is no directory")
+    assert found == Finding("error", "system.web.working_dir", f"{base / 'nowhere'} is no directory")
 
 
 # --- ports -----------------------------------------------------------------------------------------------------------
@@ -141,9 +149,10 @@ def test_a_taken_port_is_a_warning_with_its_holder(base: Path, listener: int) ->
     """Pid and command of whoever holds a system's port are told."""
     found = only(fleet(base, port=listener))
     assert (found.severity, found.key) == ("warning", "system.web.port")
-    assert f"{listener} is taken by pid {os.getpid()} (" in found.message
+    assert f"{listener} is taken by {OURSELVES}" in found.message
 
 
+@listeners
 def test_a_port_that_our_own_process_holds_is_no_news(base: Path, listener: int) -> None:
     """The processes of this very fleet may have its ports."""
     assert seen(fleet(base, port=listener), own={os.getpid()}) == []
@@ -153,7 +162,7 @@ def test_a_taken_port_of_the_api_costs_the_api_only(base: Path, listener: int) -
     """The fleet is supervised all the same, and the holder is named."""
     found = only(fleet(base, {"api": {"port": listener}}))
     assert (found.severity, found.key) == ("warning", "api.port")
-    assert f"pid {os.getpid()}" in found.message
+    assert OURSELVES in found.message
 
 
 def test_a_dynamic_port_that_is_taken_is_a_note(base: Path, listener: int) -> None:
@@ -181,9 +190,10 @@ def test_ports_are_looked_at_where_the_system_tells_nobody_all(
 def test_a_directory_that_cannot_be_made_is_an_error(base: Path) -> None:
     """A file where a directory should be, or come to be, is told with its path."""
     found = seen(fleet(base, {"fleet": {"run_dir": "script.py", "log_dir": "script.py/logs"}}))
+    script = base / "script.py"
     assert found == [
-        Finding("error", "fleet.run_dir", f"{base}/script.py cannot be made: {base}/script.py is no directory"),
-        Finding("error", "fleet.log_dir", f"{base}/script.py/logs cannot be made: {base}/script.py is no directory"),
+        Finding("error", "fleet.run_dir", f"{script} cannot be made: {script} is no directory"),
+        Finding("error", "fleet.log_dir", f"{script / 'logs'} cannot be made: {script} is no directory"),
     ]
 
 
@@ -192,9 +202,10 @@ def test_a_directory_that_may_not_be_written_is_an_error(base: Path, monkeypatch
     (base / "logs").mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode, **_: Path(path) != base / "logs")
     found = only(fleet(base, {"fleet": {"log_dir": "logs"}}))
-    assert found == Finding("error", "fleet.log_dir", f"{base}/logs is not writable for us")
+    assert found == Finding("error", "fleet.log_dir", f"{base / 'logs'} is not writable for us")
 
 
+@owned
 def test_logs_that_everybody_may_write_are_a_warning(base: Path) -> None:
     """Whoever can put a link in a log's place chooses the file we append to."""
     (base / "logs").mkdir()
@@ -210,8 +221,12 @@ def test_logs_that_everybody_may_write_are_a_warning(base: Path) -> None:
         (lambda path: path.write_bytes(b" \n"), "error", "holds no token"),
         (lambda path: path.write_bytes(b"two words"), "error", "blanks in the token"),
         (lambda path: path.write_bytes(b"\xff"), "error", "cannot be read"),
-        (lambda path: (path.write_bytes(b"secret"), path.chmod(0o604)), "warning", "others may read"),
-        (lambda path: (path.write_bytes(b"secret"), path.chmod(0o620)), "warning", "or change"),
+        pytest.param(
+            lambda path: (path.write_bytes(b"secret"), path.chmod(0o604)), "warning", "others may read", marks=owned
+        ),
+        pytest.param(
+            lambda path: (path.write_bytes(b"secret"), path.chmod(0o620)), "warning", "or change", marks=owned
+        ),
     ],
 )
 def test_a_token_must_be_there_and_secret(
@@ -241,15 +256,20 @@ def test_a_good_token_is_no_news(base: Path) -> None:
 
 def test_the_circusd_beside_our_interpreter_is_the_one(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is installed with us goes before what the PATH has."""
-    (base / "bin").mkdir()
-    (base / "circusd").rename(base / "bin" / "circusd")
-    (base / "path").mkdir()
-    (base / "path" / "circusd").touch(0o755)
+    beside, on_path = (base / folder / ("circusd.exe" if WINDOWS else "circusd") for folder in ("bin", "path"))
+    beside.parent.mkdir()
+    (base / "circusd").rename(beside)
+    on_path.parent.mkdir()
+    on_path.touch(0o755)
+
+    def found_circusd() -> str:
+        return os.path.normcase(preflight.find_circusd({"PATH": str(base / "path")}) or "")
+
     monkeypatch.setattr(sys, "executable", str(base / "bin" / "python"))
-    assert preflight.find_circusd({"PATH": str(base / "path")}) == str(base / "bin" / "circusd")
-    (base / "bin" / "circusd").unlink()
-    assert preflight.find_circusd({"PATH": str(base / "path")}) == str(base / "path" / "circusd")
-    (base / "path" / "circusd").unlink()
+    assert found_circusd() == os.path.normcase(beside)
+    beside.unlink()
+    assert found_circusd() == os.path.normcase(on_path)
+    on_path.unlink()
     assert preflight.find_circusd({"PATH": str(base / "path")}) is None
     found = inspect(fleet(base), environ={"PATH": str(base / "path")})
     assert [(each.severity, each.key) for each in found] == [("error", "circusd")]
@@ -294,6 +314,7 @@ def test_a_circusd_that_says_nothing_of_its_interpreter_is_an_error(base: Path, 
     assert "cannot be run" in found.message
 
 
+@users
 def test_a_user_or_limit_that_is_not_there_is_an_error(base: Path) -> None:
     """circus would fail at each spawn, in its own log alone."""
     circus = {"uid": "nobody-of-this-name", "gid": "no-group-of-this-name", "rlimit_sbsize": 1, "rlimit_nofile": 9}
@@ -304,6 +325,7 @@ def test_a_user_or_limit_that_is_not_there_is_an_error(base: Path) -> None:
     assert found == expected
 
 
+@users
 def test_only_root_may_run_a_system_as_somebody_else(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A uid of one's own is fine for anybody, another one for root alone."""
     monkeypatch.setattr(os, "geteuid", lambda: 1234)

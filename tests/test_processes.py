@@ -12,6 +12,7 @@ import pytest
 
 from aurora_circus import processes
 from aurora_circus.facts import Process
+from tests.platforms import KILLED, WINDOWS, forks, unless
 
 LINUX = sys.platform.startswith("linux")
 FORKS = "import os, signal, sys\npid = os.fork()\nprint('ready', flush=True) if pid else None\nsignal.pause()\n"
@@ -28,6 +29,14 @@ def group() -> Iterator[subprocess.Popen[bytes]]:
             os.killpg(leader.pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that waits."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as waiting:
+        yield waiting
+        waiting.kill()
+
+
 def identity(pid: int) -> Process:
     """Return who it is; it must be somebody."""
     found = processes.identify(pid)
@@ -40,15 +49,16 @@ def wait_unreaped(pid: int) -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
-def test_a_process_is_known_by_pid_and_start(group: subprocess.Popen[bytes]) -> None:
+def test_a_process_is_known_by_pid_and_start(child: subprocess.Popen[bytes]) -> None:
     """Another start time is another process."""
-    known = identity(group.pid)
+    known = identity(child.pid)
     assert processes.alive(known)
-    assert not processes.alive(Process(group.pid, known.started - 1))
+    assert not processes.alive(Process(child.pid, known.started - 1))
     assert not processes.alive(Process(2**22 + 1, 1.0))
     assert processes.identify(2**22 + 1) is None
 
 
+@forks
 def test_a_group_has_its_leader_and_its_children(group: subprocess.Popen[bytes]) -> None:
     """The leader comes first; of a pid that is somebody else's by now there are none."""
     known = identity(group.pid)
@@ -57,6 +67,7 @@ def test_a_group_has_its_leader_and_its_children(group: subprocess.Popen[bytes])
     assert processes.members(Process(group.pid, known.started - 1)) == []
 
 
+@forks
 def test_a_signal_reaches_the_whole_group_and_a_gone_one_is_said(group: subprocess.Popen[bytes]) -> None:
     """True while somebody was there, False after."""
     known = identity(group.pid)
@@ -69,6 +80,7 @@ def test_a_signal_reaches_the_whole_group_and_a_gone_one_is_said(group: subproce
     assert not processes.terminate(known)
 
 
+@forks
 def test_what_a_dead_leader_left_is_still_its_group(group: subprocess.Popen[bytes]) -> None:
     """The zombie holds the number; the child lives on and is found."""
     known = identity(group.pid)
@@ -81,7 +93,7 @@ def test_what_a_dead_leader_left_is_still_its_group(group: subprocess.Popen[byte
     assert processes.members(known) == [child]
 
 
-@pytest.mark.skipif(not LINUX, reason="only Linux shows how a process ended before it is waited for")
+@pytest.mark.skipif(not LINUX, reason="only Linux shows it of a zombie; Windows has none, see test_windows")
 @pytest.mark.parametrize(
     ("code", "status"),
     [
@@ -125,16 +137,21 @@ def test_the_end_of_a_process_is_told_once(group: subprocess.Popen[bytes]) -> No
     found.close()
 
 
-def test_an_age_is_that_of_the_process(group: subprocess.Popen[bytes]) -> None:
+def test_an_age_is_that_of_the_process(child: subprocess.Popen[bytes]) -> None:
     """Not negative, and no greater than that of the process that started it."""
     import time  # noqa: PLC0415 - the wall clock is an argument here
 
     ours = processes.age(identity(os.getpid()), time.time())
-    assert 0 <= processes.age(identity(group.pid), time.time()) <= ours + 1
+    assert 0 <= processes.age(identity(child.pid), time.time()) <= ours + 1
 
 
 def test_signals_have_names() -> None:
-    """And those without one their number."""
-    assert processes.from_exit_code(-9) == (None, "SIGKILL")
-    assert processes.from_exit_code(-250) == (None, "signal 250")
+    """An exit code is none."""
+    assert processes.from_exit_code(KILLED) == (None, "SIGKILL")
     assert processes.from_exit_code(3) == (3, None)
+
+
+@unless(WINDOWS, "on Windows nothing ends by a signal")
+def test_a_signal_without_a_name_has_its_number() -> None:
+    """There are such, for real-time."""
+    assert processes.from_exit_code(-250) == (None, "signal 250")

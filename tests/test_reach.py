@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from aurora_circus.config import Config
 from aurora_circus.errors import MachineError, NotRunningError
 from aurora_circus.reach import Unreachable
 from tests.fake_fleet import FakeApi, context, fleet, free_port
+from tests.platforms import OURSELVES, WINDOWS
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_nobody_and_no_circusd_is_a_fleet_that_does_not_run(tmp_path: Path, circ
 def test_systems_that_a_dead_circusd_left_running_are_named(tmp_path: Path, circusd: list[int | None]) -> None:
     """Whoever is paged sees at once that they serve on, and that nobody watches them."""
     assert circusd == [None]
-    alone = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    alone = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     try:
         known = processes.identify(alone.pid)
         assert known is not None
@@ -73,7 +75,7 @@ def test_systems_that_a_dead_circusd_left_running_are_named(tmp_path: Path, circ
 def test_the_advice_names_the_fleet_file(tmp_path: Path) -> None:
     """A command that is copied from the screen is for the same fleet."""
     assert context(fleet(tmp_path, source="my fleet.toml")).advice("start", "x") == (
-        "aurora-circus start x --fleet 'my fleet.toml'"
+        "aurora-circus start x --fleet {0}my fleet.toml{0}".format('"' if WINDOWS else "'")
     )
 
 
@@ -123,7 +125,7 @@ def test_somebody_else_on_the_port_is_named(
     api.routes["GET /health"] = lambda _: answer
     with pytest.raises(NotRunningError, match=words) as caught:
         reach.connect(context(fleet(tmp_path, api.port)))
-    assert f"port {api.port} is held by pid" in str(caught.value)
+    assert f"port {api.port} is held by {OURSELVES}" in str(caught.value)
     circusd[0] = 12
     if "token" in words:
         with pytest.raises(Unreachable, match="was it changed"):

@@ -7,7 +7,7 @@ import shlex
 import stat
 import string
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,19 +24,22 @@ from aurora_circus.errors import ConfigError, MachineError
 from aurora_circus.readback import Section
 from aurora_circus.settings import Fleet, System
 from aurora_circus.tables import Faults
+from tests.platforms import fifos, links, owned, sockets, users
 
 PYTHON = "/opt/venv/bin/python"
+HERE = PurePosixPath("/srv/app")
 
 
-def fleet(data: dict[str, Any], base: str | Path = "/srv/app") -> Config:
-    """Check the data of a fleet file."""
+def fleet(data: dict[str, Any], base: PurePath = HERE) -> Config:
+    """Check the data of a fleet file, which is one for Unix unless it lies in a directory of this machine."""
     around = Surroundings(
         source="fleet.toml",
         file="/srv/app/fleet.toml",
-        base=PurePosixPath(base),
+        base=base,
         home=PurePosixPath("/home/ann"),
         bundled=PurePosixPath("/opt/systems"),
         interpreter="/usr/bin/python3",
+        windows=isinstance(base, PureWindowsPath),
     )
     return config.parse(data, around)
 
@@ -47,11 +50,12 @@ def one(**system: object) -> dict[str, Any]:
 
 
 def read(text: str) -> dict[str, dict[str, Any]]:
-    """Return circus's own reading: its main options as ``circus``, and each watcher by its name."""
+    """Return circus's own reading, in UTF-8: its main options as ``circus``, and each watcher by its name."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "circus.ini"
         path.write_text(text, encoding="utf-8")
-        found = get_config(str(path))
+        with readback._in_utf8():
+            found = get_config(str(path))
     watchers = {each["name"]: each for each in found.pop("watchers")}
     assert found.pop("plugins") == found.pop("sockets") == []
     return {"circus": found, **watchers}
@@ -69,15 +73,22 @@ def argv(watcher: dict[str, Any], **env: str) -> list[str]:
         working_dir=watcher["working_dir"],
         watcher=everything,
         spawn=False,
+        pipe_stdout=False,
+        pipe_stderr=False,
     )
     found: list[str] = process.format_args()
     return found
 
 
+def rendered(what: Config, python: str = PYTHON) -> str:
+    """Return its ``circus.ini`` for Unix; for Windows, see ``test_platforms``."""
+    return render.render(what, python=python, platform="linux")
+
+
 def told(data: dict[str, Any]) -> list[str]:
     """Return the faults of a fleet that cannot be rendered."""
     with pytest.raises(ConfigError) as caught:
-        render.render(fleet(data), python=PYTHON)
+        rendered(fleet(data))
     return caught.value.faults
 
 
@@ -86,7 +97,7 @@ def told(data: dict[str, Any]) -> list[str]:
 
 def test_circusd_is_reached_through_private_sockets_only() -> None:
     """circusd binds two Unix sockets in the run directory, no TCP or UDP port, and starts nothing on the side."""
-    found = read(render.render(fleet({}), python=PYTHON))["circus"]
+    found = read(rendered(fleet({})))["circus"]
     assert found["endpoint"] == "ipc:///srv/app/.aurora/run/circusd.sock"
     assert found["pubsub_endpoint"] == "ipc:///srv/app/.aurora/run/events.sock"
     assert found["multicast_endpoint"] == ""
@@ -98,7 +109,7 @@ def test_circusd_is_reached_through_private_sockets_only() -> None:
 
 def test_circusd_starts_the_plugin_and_nothing_else() -> None:
     """The plugin's watcher is started and restarted by circusd; a system's watcher is the plugin's to start."""
-    found = read(render.render(fleet({}), python=PYTHON))
+    found = read(rendered(fleet({})))
     for name in ("autostart", "respawn", "send_hup", "copy_path"):
         assert {each: watcher[name] for each, watcher in found.items() if each != "circus"} == {
             each: each == "aurora" for each in found if each != "circus"
@@ -108,7 +119,7 @@ def test_circusd_starts_the_plugin_and_nothing_else() -> None:
 
 def test_the_plugin_is_run_by_circus_own_runner_with_its_own_log() -> None:
     """The plugin runs in the interpreter that rendered, and is told where circusd is and which section is its own."""
-    found = read(render.render(fleet({}), python=PYTHON))
+    found = read(rendered(fleet({})))
     assert argv(found["aurora"]) == [
         *("/bin/sh", "-c", render.SHELL, "/srv/app/.aurora/logs/aurora.log"),
         *(PYTHON, "-c", "from circus import plugins; plugins.main()"),
@@ -123,7 +134,7 @@ def test_the_plugin_is_run_by_circus_own_runner_with_its_own_log() -> None:
 def test_the_plugin_reads_the_settings_back_as_they_were() -> None:
     """``fleet`` and ``aurora`` are the settings themselves."""
     what = fleet({"api": {"port": 5030}, "system": {"automation_hub": {"env": {"A": "$(circus.env.HOME) ;x"}}}})
-    found = read(render.render(what, python=PYTHON))
+    found = read(rendered(what))
     assert settings.loads(Fleet, found["aurora"]["fleet"]) == what.fleet
     for each in what.systems:
         assert settings.loads(System, found[each.key]["aurora"]) == each
@@ -136,7 +147,7 @@ def test_priorities_follow_the_start_order() -> None:
     which circus would restart for it.
     """
     what = fleet({})
-    found = read(render.render(what, python=PYTHON))
+    found = read(rendered(what))
     priorities = [found[key]["priority"] for key in ("aurora", *what.fleet.systems)]
     assert priorities == [1010, 1000, 990, 980, 980, 980]
 
@@ -149,7 +160,7 @@ def test_a_system_runs_its_own_command_in_its_own_place() -> None:
         stop={"graceful_timeout": 2.5},
         circus={"uid": "www", "rlimit_nofile": 99, "hooks": {"after_start": "my.hook"}},
     )
-    web = read(render.render(fleet(data), python=PYTHON))["web"]
+    web = read(rendered(fleet(data)))["web"]
     command = ["/usr/bin/python3", "-u", "my app.py", "--port=80"]
     assert argv(web) == ["/bin/sh", "-c", render.SHELL, "/srv/app/.aurora/logs/web.log", *command]
     assert (web["working_dir"], web["graceful_timeout"]) == ("/srv/my app", 2.5)
@@ -162,7 +173,7 @@ def test_a_dynamic_port_is_filled_in_when_circus_spawns() -> None:
     """Until then the command holds a variable that the hook sets in the process's environment."""
     data = one(command="web -p {port} --at=:{port}/x '{{port}} {port}'", port_policy="dynamic")
     data["fleet"]["port_range"] = [5030, 5040]
-    web = read(render.render(fleet(data), python=PYTHON))["web"]
+    web = read(rendered(fleet(data)))["web"]
     assert argv(web, AURORA_PORT="5031")[4:] == ["web", "-p", "5031", "--at=:5031/x", "{port} 5031"]
 
 
@@ -178,9 +189,7 @@ def test_a_variable_that_would_fill_in_the_port_too_soon_is_refused(monkeypatch:
 
 def test_every_option_of_ours_is_always_there() -> None:
     """Systems differ in values, not in options, but for what somebody hands on to circus."""
-    found = read(
-        render.render(fleet({"system": {"automation_hub": {"env": {"A": "b"}, "critical": True}}}), python=PYTHON)
-    )
+    found = read(rendered(fleet({"system": {"automation_hub": {"env": {"A": "b"}, "critical": True}}})))
     options = {frozenset(watcher) for name, watcher in found.items() if name not in {"circus", "aurora"}}
     assert len(options) == 1
 
@@ -188,12 +197,12 @@ def test_every_option_of_ours_is_always_there() -> None:
 def test_the_same_fleet_gives_the_same_bytes() -> None:
     """Nothing but the fleet and the interpreter goes into the text."""
     data = {"system": {"automation_hub": {"env": {"B": "1", "A": "2"}}}}
-    assert render.render(fleet(data), python=PYTHON) == render.render(fleet(data), python=PYTHON)
+    assert rendered(fleet(data)) == rendered(fleet(data))
 
 
 def hashes(data: dict[str, Any]) -> dict[str, str]:
     """Return the hash of each watcher."""
-    found = read(render.render(fleet(data), python=PYTHON))
+    found = read(rendered(fleet(data)))
     return {name: watcher["aurora_hash"] for name, watcher in found.items() if name != "circus"}
 
 
@@ -210,25 +219,26 @@ def test_a_watchers_hash_changes_with_its_section_and_only_then(change: dict[str
 
 def test_the_comments_say_how_to_reach_the_fleet_and_cannot_become_options() -> None:
     """The header names circusctl's endpoint; a title in a comment stays one line, whatever is in it."""
-    text = render.render(fleet(one(title="a\u2028b\x85[watcher:c]")), python=PYTHON)
+    text = rendered(fleet(one(title="a\u2028b\x85[watcher:c]")))
     assert text.startswith("# The fleet aurora, as aurora-circus read it from /srv/app/fleet.toml.\n")
     assert "circusctl --endpoint ipc:///srv/app/.aurora/run/circusd.sock status" in text
     assert r"# a\u2028b\x85[watcher:c]: port 80" in text
     assert set(read(text)) == {"circus", "aurora", "web"}
 
 
+@sockets
 def test_a_run_directory_too_long_for_a_socket_gets_a_short_one_beside_it() -> None:
     """From 108 bytes of path on the sockets go to a directory of their own that the file names."""
     fits = "/" + "x" * (endpoints.LONGEST_SOCKET - len("//circusd.sock"))
-    text = render.render(fleet({"fleet": {"run_dir": fits}}), python=PYTHON)
+    text = rendered(fleet({"fleet": {"run_dir": fits}}))
     assert read(text)["circus"]["endpoint"] == f"ipc://{fits}/circusd.sock"
     what = fleet({"fleet": {"run_dir": fits[:-1] + "é"}})
-    text = render.render(what, python=PYTHON)
+    text = rendered(what)
     folder = endpoints.socket_dir(what.fleet)
     assert re.fullmatch(rf"/tmp/aurora-{os.getuid()}-[0-9a-f]{{12}}", folder)  # noqa: S108 - what is promised
     assert f"mkdir -m 700 {folder}\n" in text
     found = read(text)["circus"]
-    assert (found["endpoint"], found["pubsub_endpoint"]) == render.endpoints(what.fleet)
+    assert (found["endpoint"], found["pubsub_endpoint"]) == render.endpoints(what.fleet, "linux")
     assert found["endpoint"] == f"ipc://{folder}/circusd.sock"
     assert found["pidfile"].startswith(fits[:-1])
 
@@ -243,7 +253,7 @@ def test_two_hundred_systems_are_rendered() -> None:
             for number, name in enumerate(names)
         },
     }
-    found = read(render.render(fleet(data), python=PYTHON))
+    found = read(rendered(fleet(data)))
     assert [found[name]["priority"] for name in ("aurora", *names)] == list(range(1010, -1000, -10))
 
 
@@ -279,7 +289,7 @@ def test_a_run_directory_that_circus_would_change_is_refused() -> None:
 def test_an_interpreter_that_the_file_cannot_hold_is_refused(path: str) -> None:
     """A path of bytes that are no UTF-8, or one that would end a line, cannot stand in the file."""
     with pytest.raises(ConfigError, match=r"^fleet\.toml: fleet: found .*, expected .* in UTF-8 .*$"):
-        render.render(fleet({}), python=path)
+        rendered(fleet({}), path)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +407,7 @@ def test_any_argument_reaches_the_process_as_it_was_written(arguments: list[str]
             fleet(data)
         return
     event("accepted")
-    found = read(render.render(fleet(data), python=PYTHON))
+    found = read(rendered(fleet(data)))
     assert argv(found["web"])[4:] == ["web", *arguments]
     assert set(found) == {"circus", "aurora", "web"}
 
@@ -435,7 +445,7 @@ def test_any_text_anywhere_is_read_back_exactly_or_refused(texts: dict[str, str]
         tables[table][key] = first + text
     try:
         what = fleet(data)
-        text = render.render(what, python=PYTHON)
+        text = rendered(what)
     except ConfigError as error:
         event("refused")
         told = error.faults
@@ -453,7 +463,7 @@ def test_any_text_anywhere_is_read_back_exactly_or_refused(texts: dict[str, str]
     assert argv(found["web"]) == ["/bin/sh", "-c", render.SHELL, web.log, *what.commands["web"].argv]
     assert argv(found["aurora"])[3:5] == [f"{what.fleet.log_dir}/aurora.log", PYTHON]
     assert found["circus"]["pidfile"] == f"{what.fleet.run_dir}/circusd.pid"
-    assert (found["circus"]["endpoint"], found["circus"]["pubsub_endpoint"]) == render.endpoints(what.fleet)
+    assert (found["circus"]["endpoint"], found["circus"]["pubsub_endpoint"]) == render.endpoints(what.fleet, "linux")
 
 
 @given(st.dictionaries(st.from_regex(r"[A-Z_a-z]{1,3}", fullmatch=True), HOSTILE, max_size=3), HOSTILE)
@@ -469,7 +479,7 @@ def test_any_environment_travels_untouched(env: dict[str, str], title: str) -> N
         return
     assert not nul
     assert not control
-    web = read(render.render(what, python=PYTHON))["web"]
+    web = read(rendered(what))["web"]
     found = settings.loads(System, web["aurora"])
     assert (found.env, found.title) == (env, title)
 
@@ -477,14 +487,22 @@ def test_any_environment_travels_untouched(env: dict[str, str], title: str) -> N
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
+@owned
 def test_a_written_file_is_for_its_owner_only(tmp_path: Path) -> None:
     """The file may hold secrets: nobody else may read it, not even for a moment, whatever was there before."""
     path = tmp_path / "circus.ini"
     path.write_text("old", encoding="utf-8")
     path.chmod(0o644)
     render.write("né\n", path)
-    assert path.read_bytes() == "né\n".encode()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_written_file_replaces_what_was_there(tmp_path: Path) -> None:
+    """The same bytes on every system, and nothing beside them."""
+    path = tmp_path / "circus.ini"
+    path.write_text("old", encoding="utf-8")
+    render.write("né\n", path)
+    assert path.read_bytes() == "né\n".encode()
     assert [each.name for each in tmp_path.iterdir()] == ["circus.ini"]
 
 
@@ -504,6 +522,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
         render.write("new", tmp_path / "nowhere" / "circus.ini")
 
 
+@fifos
 def test_what_is_no_regular_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     """``-o /dev/stdout`` and its kin stay what they are. Here a pipe stands for them: a mistake may cost a pipe."""
     path = tmp_path / "pipe"
@@ -527,6 +546,7 @@ def located(tmp_path: Path, **system: object) -> Config:
     return fleet(one(**system), base=tmp_path)
 
 
+@owned
 def test_the_directories_are_made_private(tmp_path: Path) -> None:
     """Run and log directory come into being with mode 0700, and making them again changes nothing."""
     what = located(tmp_path)
@@ -535,6 +555,7 @@ def test_the_directories_are_made_private(tmp_path: Path) -> None:
     assert mode(what.fleet.run_dir) == mode(what.fleet.log_dir) == 0o700
 
 
+@users
 def test_a_system_that_runs_as_somebody_else_can_reach_its_log(tmp_path: Path) -> None:
     """Where a system has a uid of its own, the log directory may be entered, though not listed."""
     what = located(tmp_path, circus={"uid": os.getuid()})
@@ -544,6 +565,7 @@ def test_a_system_that_runs_as_somebody_else_can_reach_its_log(tmp_path: Path) -
         assert Path(what.systems[0].log).stat().st_uid == os.getuid()
 
 
+@owned
 @pytest.mark.parametrize("name", [None, "circusd.pid", "state.json"])
 def test_a_run_directory_of_ours_that_is_open_is_closed(tmp_path: Path, name: str | None) -> None:
     """An empty one, or one that a fleet has run in, gets mode 0700."""
@@ -556,6 +578,7 @@ def test_a_run_directory_of_ours_that_is_open_is_closed(tmp_path: Path, name: st
     assert mode(run) == 0o700
 
 
+@owned
 def test_a_directory_that_holds_other_things_is_not_closed(tmp_path: Path) -> None:
     """``run_dir = "/tmp"`` is a fault and not the end of everybody's /tmp."""
     (tmp_path / "somebody's").touch()
@@ -569,6 +592,7 @@ def test_a_directory_that_holds_other_things_is_not_closed(tmp_path: Path) -> No
     assert mode(tmp_path) == 0o755
 
 
+@owned
 def test_a_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever owns the directory owns the sockets in it; so does a link to such a directory."""
     what = located(tmp_path)
@@ -582,6 +606,7 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: py
         render.make_directories(what)
 
 
+@sockets
 def test_the_short_directory_must_not_be_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody may make things in /tmp: a link that waits there under our name is refused, wherever it leads."""
     data = one()
@@ -607,12 +632,12 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
         render.make_directories(what)
     (tmp_path / ".aurora" / "logs").unlink()
     (tmp_path / "file").touch()
+    below = dataclasses.replace(what.fleet, run_dir=str(tmp_path / "file" / "x" / "y"))
     with pytest.raises(MachineError, match="making the directory"):
-        render.make_directories(
-            dataclasses.replace(what, fleet=dataclasses.replace(what.fleet, run_dir=f"{tmp_path}/file/x/y"))
-        )
+        render.make_directories(dataclasses.replace(what, fleet=below))
 
 
+@owned
 def test_a_log_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its owner could put a link in a log's place; root, who could do that anyway, is trusted."""
     what = located(tmp_path)
@@ -628,6 +653,7 @@ def test_a_log_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch
                 render.make_directories(what)
 
 
+@users
 def test_a_log_is_handed_to_its_systems_user_and_group(tmp_path: Path) -> None:
     """The file is made for the user that will write it; one that does not exist is told."""
     log = tmp_path / "web.log"
@@ -637,6 +663,7 @@ def test_a_log_is_handed_to_its_systems_user_and_group(tmp_path: Path) -> None:
         rundir._hand_over(str(log), {"uid": "nobody-of-this-name"})
 
 
+@links
 def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
     """A run directory that is a dangling link can neither be made nor looked at."""
     what = located(tmp_path)

@@ -16,6 +16,7 @@ from aurora_circus.errors import MachineError
 from aurora_circus.server import LIMITS, ApiServer, PortTakenError
 from aurora_circus.wire import MOST_BODY, MOST_DISCARDED, Channel
 from tests.fake_backend import PATIENCE, ROOT, Client, FakeBackend, Served, serve
+from tests.platforms import WINDOWS
 
 REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = f"POST {ROOT}/stop/brain HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -57,8 +58,9 @@ def test_a_taken_port_can_be_tried_again(holder: socket.socket) -> None:
     port = holder.getsockname()[1]
     server = ApiServer(Api(FakeBackend()), "127.0.0.1", port)
     before = threading.active_count()
+    why = r"\S" if WINDOWS else ".*[Aa]ddress"  # Wine has no words for it, but a number
     for _ in range(2):
-        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}: .*[Aa]ddress") as caught:
+        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}: {why}") as caught:
             server.start()
     assert (caught.value.host, caught.value.port) == ("127.0.0.1", port)
     assert not server.serving
@@ -187,20 +189,27 @@ def test_more_threads_than_may_wait() -> None:
 
 
 def test_an_answer_is_one_write(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Head and body leave together, be the answer small, large or an error: two writes cost 44 ms."""
+    """Head and body leave together, be the answer small, large or an error: two writes cost 44 ms.
+
+    On Windows a large one may leave in more pieces than one, the first of which holds more than the head.
+    """
     written: list[bytes] = []
 
     def send(self: Channel, data: bytes, do_close: bool = True) -> int:
         written.append(data)
-        return original(self, data, do_close)
+        sent = original(self, data, do_close)
+        if sent < len(data):
+            written[-1] = data[:sent]
+        return sent
 
     original = Channel.send
     monkeypatch.setattr(Channel, "send", send)
     for method, path in (("GET", "/health"), ("GET", f"{ROOT}/logs/brain?tail=5000"), ("PUT", "/"), ("HEAD", "/")):
         written.clear()
         answer = served.client.ask(method, path)
-        assert len(written) == 1
-        assert written[0].endswith(answer.body)
+        assert len(written) == 1 or WINDOWS
+        assert b"".join(written).endswith(answer.body)
+        assert not answer.body or not written[0].endswith(b"\r\n\r\n")
 
 
 def test_no_delay(served: Served) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from aurora_circus.statefile import StateFile
 from tests.journals import SOON
+from tests.platforms import WINDOWS, fifos, owned
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def test_what_was_saved_is_loaded(path: Path) -> None:
     assert StateFile(path).load() == state
 
 
+@owned
 def test_nobody_else_may_read_it(path: Path) -> None:
     """Neither the file nor a directory that had to be made for it."""
     file = StateFile(path)
@@ -72,13 +74,17 @@ def test_a_corrupt_file_is_kept_aside(path: Path, data: bytes) -> None:
     assert file.fault is None
 
 
-def test_what_is_no_file_is_said_to_be_none(path: Path) -> None:
+@pytest.mark.parametrize("kind", [pytest.param("fifo", marks=fifos), "directory"])
+def test_what_is_no_file_is_said_to_be_none(path: Path, kind: str) -> None:
     """A FIFO makes nobody wait."""
     path.parent.mkdir()
-    os.mkfifo(path)
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
     file = StateFile(path)
     assert file.load() == {}
-    assert "not a regular file" in (file.fault or "")
+    assert ("cannot be read" if WINDOWS else "not a regular file") in (file.fault or "")
 
 
 def test_the_latest_state_wins(path: Path) -> None:

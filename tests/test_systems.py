@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from aurora_circus import systems
+from tests.platforms import breaks
 
 FOLDER = Path(systems.__file__).parent
 PORTS = {
@@ -197,6 +199,7 @@ def test_status_gives_the_metrics_and_more(start: Start, key: str) -> None:
     assert set(system.get("/health")) < set(system.get("/status"))
 
 
+@breaks
 @pytest.mark.parametrize("ending", ENDINGS)
 @every_system
 def test_a_system_ends_with_0_when_it_is_told_to(start: Start, key: str, ending: signal.Signals) -> None:
@@ -383,12 +386,15 @@ def test_the_master_refuses_what_is_no_task(start: Start) -> None:
 def test_the_master_s_queue_has_a_bound(start: Start) -> None:
     """With a thousand tasks open the next is a 503, until one has ended."""
     master = start("master_controller")
+    reading = threading.Thread(target=master.until, args=("task 1000 queued",))  # a pipe of Windows' holds 4 KiB
+    reading.start()
     connection = master.connect()
     for _ in range(1000):
         connection.request("POST", "/task", b'{"task": {}}')
         with connection.getresponse() as response:
             response.read()
     connection.close()
+    reading.join(DEADLINE)
     assert master.refusal("/task", task={})[0] == 503
     master.post("/task/done", id=master.post("/task/next")["task"]["id"])
     assert master.post("/task", task={})["queue_size"] == 1000
@@ -592,6 +598,7 @@ def test_the_orchestrator_refuses_a_job_it_could_not_do(start: Start) -> None:
     assert orchestrator.counts() == (0, 0, 0)
 
 
+@breaks
 def test_the_orchestrator_bounds_what_runs_and_ends_with_it(start: Start) -> None:
     """Beside 32 running jobs the next is a 503; told to end, the orchestrator waits for none of them."""
     orchestrator = start("enhancement_orchestrator")

@@ -76,7 +76,7 @@ def test_a_circusd_that_does_not_end_is_exit_1(
     assert circusd.now == pytest.approx(2 * 5.0 + take_down.MARGIN, abs=1.0)
     said = capsys.readouterr().err
     assert "circusd (pid 77) is still there after 25 s; still running: brain (pid 9)" in said
-    assert "kill -9 77; aurora-circus down" in said
+    assert f"{Context.by_force(CIRCUSD.pid)}; aurora-circus down" in said
 
 
 def test_what_circusd_leaves_is_ended_too(
