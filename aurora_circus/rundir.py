@@ -4,6 +4,7 @@ Whoever can reach circusd's socket runs commands as its owner. So the directory 
 that somebody else could have prepared is refused. One that holds other things is never narrowed by us.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -85,9 +86,8 @@ else:
 def _make(path: str, mode: int) -> None:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).mkdir(mode)
-    except FileExistsError:
-        pass  # whatever it is, it is looked at next
+        with contextlib.suppress(FileExistsError):  # whatever it is, it is looked at next
+            Path(path).mkdir(mode)
     except OSError as error:
         raise MachineError(f"making the directory {path}: {error.strerror}") from error
 

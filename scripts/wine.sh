@@ -95,6 +95,7 @@ stop_wine() {
     [ ! -d "$WINEPREFIX" ] || { wineserver -k; wineserver -w; } 9>&- >/dev/null 2>&1 || true
 }
 trap 'stop_wine; rm -rf "$part"' EXIT
+stop_wine # one that was killed may have left some running
 rm -rf "$part"
 mkdir -p "$part/parts" "$part/wheels"
 
