@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -98,6 +97,7 @@ class Windows:
 
     def python(self, *arguments: str, timeout: float) -> int:
         """Run Windows' Python in ``HERE``, its output through ours, and end what it leaves; return its exit code."""
+        self._wineserver("-p60")  # started by Python, it would tell our output of all that it ends with
         with subprocess.Popen(
             [self._directory / "wpy", *arguments],
             cwd=self.path(HERE),
@@ -119,9 +119,13 @@ class Windows:
                 passing.join()
 
     def _end_all(self) -> None:
+        self._wineserver("-k")  # both fail where nothing runs
+        self._wineserver("-w")
+
+    def _wineserver(self, option: str) -> None:
         env = {**os.environ, "WINEPREFIX": str(self._directory / "prefix")}
-        for what in ("-k", "-w"):  # end them, wait for them; it fails where nothing runs
-            subprocess.run(["wineserver", what], env=env, check=False, stderr=subprocess.DEVNULL, timeout=60.0)
+        quiet = subprocess.DEVNULL
+        subprocess.run(["wineserver", option], env=env, check=False, stdout=quiet, stderr=quiet, timeout=60.0)
 
 
 def pass_on(output: BinaryIO) -> None:
@@ -136,8 +140,7 @@ def furnish(windows: Windows) -> None:
     with tempfile.TemporaryDirectory(prefix="aurora-windows-") as directory:
         wheel = build(Path(directory))
         (sdist,) = Path(directory).glob("*.tar.gz")
-        with tarfile.open(sdist) as archive:
-            archive.extractall(directory, filter="data")
+        subprocess.run(["tar", "-x", "-f", sdist, "-C", directory], check=True)  # tarfile has filters since 3.11.4
         source = Path(directory) / sdist.name.removesuffix(".tar.gz")
         for each in source.iterdir():
             if each.name not in PACKAGED:
