@@ -34,6 +34,8 @@ from aurora_circus.interrupts import Interrupted, Interrupts
 from aurora_circus.session import CircusdEndedError, NoControllerError, Session, end_of
 from aurora_circus.terminal import Terminal, duration, one, strong
 
+_CLOSED = {getattr(signal, each, None) for each in ("SIGHUP", "SIGBREAK")}
+"""How a terminal that is closed is told of; on Windows, Ctrl-Break comes as the same."""
 _QUIET_KEYS = frozenset({"circusd"})
 """Findings that are not about this: ``up`` runs circusd with its own interpreter, not with one on the PATH."""
 
@@ -184,7 +186,7 @@ def _summarise(order: Order, session: Session, troubled: Sequence[str]) -> None:
 def _interrupted(order: Order, session: Session, interrupts: Interrupts, number: int) -> int:
     context, terminal = order.context, session.terminal
     terminal.forgiving = True
-    if number == getattr(signal, "SIGHUP", None):  # the terminal was closed: the fleet has none
+    if number in _CLOSED:  # the terminal was closed: the fleet has none
         return 0
     if order.detach:
         terminal.warn(f"\nno longer watching; the fleet goes on coming up: {context.advice('status')}")

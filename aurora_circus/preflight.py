@@ -70,9 +70,12 @@ def find_circusd(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the circusd beside the interpreter that runs us, or the first on the PATH."""
     path = (os.environ if environ is None else environ).get("PATH", os.defpath)
     beside = Path(sys.executable).parent
-    folders = [beside, beside / "Scripts"] if WINDOWS else [beside]
-    found = (shutil.which("circusd", path=each) for each in (*map(str, folders), path))
-    return next(filter(None, found), None)
+    if WINDOWS:  # where a search would look into the current directory first
+        here = (each / "circusd.exe" for each in (beside, beside / "Scripts"))
+        found = next((str(each) for each in here if each.is_file()), None)
+    else:
+        found = shutil.which("circusd", path=str(beside))
+    return found or shutil.which("circusd", path=path)
 
 
 def _circusd(program: str | None, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -178,13 +181,21 @@ def _program(system: System, config: Config, environ: Mapping[str, str]) -> Iter
         return
     program, *arguments = (each.replace(AT_SPAWN, str(system.port)) for each in command.argv)
     python = program == config.python
-    path = {**environ, **system.env}.get("PATH", os.defpath)
+    path = _search_path(folder, {**environ, **system.env})
     by_path = is_path(program, windows=WINDOWS)
     if shutil.which(str(folder / program) if by_path else program, path=path) is None:
         where = "" if by_path else " on the PATH"
         yield Finding("error", "fleet.python" if python else key, f"there is no program {program}{where}")
     if python and arguments and not arguments[0].startswith("-") and not (folder / arguments[0]).exists():
         yield Finding("error", key, f"there is no script {folder / arguments[0]}")
+
+
+def _search_path(folder: Path, variables: Mapping[str, str]) -> str:
+    """Return where a program is looked for; on Windows first in its own directory, and however PATH is written."""
+    if not WINDOWS:
+        return variables.get("PATH", os.defpath)
+    path = next((value for name, value in reversed(list(variables.items())) if name.upper() == "PATH"), os.defpath)
+    return f"{folder}{os.pathsep}{path}"
 
 
 def _account(key: str, command: Command) -> Iterator[Finding]:

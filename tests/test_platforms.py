@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import os
 import select
 import shlex
 import socket
@@ -391,12 +392,23 @@ def test_a_program_that_is_no_launcher_is_told(tmp_path: Path) -> None:
 
 
 def test_circusd_lies_in_scripts_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside python.exe in a virtual environment, one folder below it elsewhere."""
+    """Beside python.exe in a virtual environment, one folder below it elsewhere; never in the current directory."""
     (tmp_path / "Scripts").mkdir()
-    for name in ("circusd", "circusd.exe"):
-        (tmp_path / "Scripts" / name).touch(mode=0o755)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "circusd.bat").touch()
+    (tmp_path / "Scripts" / "circusd.exe").touch()
+    monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(preflight, "WINDOWS", True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python.exe"))
-    found = preflight.find_circusd({"PATH": ""})
-    assert found is not None
-    assert Path(found).parent == tmp_path / "Scripts"
+    assert preflight.find_circusd({"PATH": ""}) == str(tmp_path / "Scripts" / "circusd.exe")
+    (tmp_path / "circusd.exe").touch()
+    assert preflight.find_circusd({"PATH": ""}) == str(tmp_path / "circusd.exe")
+
+
+def test_a_program_is_looked_for_in_its_own_directory_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its runner does; and on the last PATH that is given, however that is written."""
+    monkeypatch.setattr(preflight, "WINDOWS", False)
+    assert preflight._search_path(Path("there"), {"PATH": "a", "Path": "b"}) == "a"
+    monkeypatch.setattr(preflight, "WINDOWS", True)
+    assert preflight._search_path(Path("there"), {"PATH": "a", "Path": "b"}) == f"there{os.pathsep}b"
+    assert preflight._search_path(Path("there"), {}) == f"there{os.pathsep}{os.defpath}"
