@@ -21,6 +21,8 @@ EXIT_PATIENCE = 0.05
 """Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
 _BY_REQUEST = ((0, None), (None, "SIGTERM"), (None, "CONTROL_C_EXIT"))
 """How a process ends that was asked to: such an end is no crash before circusd has had the time to say who asked."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at who is left of a group, where the system refuses to tell of their ends."""
 ORDER_PATIENCE = 0.5
 """Seconds that the word of one exit waits for that of an earlier one, whose details take longer to find out."""
 WORDS_KEPT = 50
@@ -155,9 +157,12 @@ class Reaper:
                 await asyncio.sleep(EXIT_PATIENCE)  # this system has no event for it, or it has just ended
                 continue
             ended = asyncio.Event()
-            watch.notify(self._loop, ended.set)
             try:
+                watch.notify(self._loop, ended.set)
                 await ended.wait()
+            except OSError as error:  # out of whatever it takes: it is looked at again
+                log.error("%s: nothing will tell of the end of process %d: %s", key, others[0].pid, error)
+                await asyncio.sleep(LOOK_AGAIN)
             finally:
                 watch.close()
         self._driver.tell(facts.Gone(self._driver.clock.monotonic(), key, process))

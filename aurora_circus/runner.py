@@ -19,6 +19,8 @@ import os  # noqa: E402 - what follows is there on Windows only
 import shutil  # noqa: E402
 import signal  # noqa: E402
 import subprocess  # noqa: E402
+import time  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from threading import Thread  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
@@ -27,7 +29,7 @@ from aurora_circus import winapi  # noqa: E402
 LAST_MOMENT = 0.25
 """Seconds for one that has ended its answer with itself to be gone."""
 END_PATIENCE = 2.0
-"""Seconds for what is ended by force to be gone; until then it may hold its port."""
+"""Seconds for all that is ended by force to be gone; until then it may hold its port."""
 NOT_FOUND = 127
 """The exit code where the command cannot be run, as a Unix shell has it."""
 NO_GROUP = 125
@@ -78,7 +80,8 @@ def _open(log: str) -> int:
 
 def _say(output: int, text: str) -> None:
     """Put a line of our own into the system's log."""
-    os.write(output, f"aurora-circus: {text}\r\n".encode(errors="replace"))
+    with suppress(OSError):  # a full disk must not change how the system ends
+        os.write(output, f"aurora-circus: {text}\r\n".encode(errors="replace"))
 
 
 def _ask(pid: int, handle: int, stop_path: str, patience: float) -> str | None:
@@ -130,10 +133,15 @@ def _post(path: str, timeout: float) -> str | None:
 
 def _end(job: int, code: int) -> NoReturn:
     """End the whole tree, and last of all this process with ``code``: while it is there, so may others be."""
-    for pid in winapi.members(job):
-        other = winapi.open_process(pid, terminate=True) if pid != os.getpid() else None
-        if other is not None:
-            winapi.terminate(other, winapi.KILLED)
-            winapi.signalled(other, END_PATIENCE)
+    ending = []
+    with suppress(OSError):  # whoever cannot be ended or waited for alone goes with the job, a moment later
+        for pid in winapi.members(job):
+            other = winapi.open_process(pid, terminate=True) if pid != os.getpid() else None
+            if other is not None:
+                winapi.terminate(other, winapi.KILLED)
+                ending.append(other)
+    until = time.monotonic() + END_PATIENCE
+    for other in ending:
+        winapi.signalled(other, until - time.monotonic())
     winapi.terminate_job(job, code)
     raise AssertionError  # that was us, too

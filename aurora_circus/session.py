@@ -28,7 +28,7 @@ CONTROLLER_PATIENCE = 30.0
 _CONNECT = 0.25 if sys.platform == "win32" else 0.05
 """Seconds between two attempts to reach what is about to be there; the death of circusd ends the pause.
 
-On Windows each of them reads the table of all connections.
+On Windows each of them reads the table of all listeners.
 """
 _FRAME = 0.25
 """Seconds between two pictures while nothing happens."""

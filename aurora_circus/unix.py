@@ -11,6 +11,7 @@ import asyncio  # noqa: E402 - what follows is not there on Windows
 import contextlib  # noqa: E402
 import os  # noqa: E402
 import select  # noqa: E402
+import selectors  # noqa: E402
 import signal  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -161,9 +162,9 @@ class Watch:
 
     def wait(self, timeout: float) -> None:
         """Wait until the process has ended, ``timeout`` seconds at most."""
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        poll.poll(timeout * 1000)
+        with selectors.DefaultSelector() as selector:  # what the event loop takes, too: a kqueue is not for poll(2)
+            selector.register(self._descriptor, selectors.EVENT_READ)
+            selector.select(timeout)
 
     def close(self) -> None:
         """Tell nobody any more."""

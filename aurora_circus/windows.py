@@ -198,9 +198,12 @@ def _remember(leader: Process, group: list[Process]) -> None:
     """Hold on to who is about to be ended, so that it is seen when they are gone."""
     known = {each for each, _ in _dying.get(leader, ())}
     for each in group:
-        handle = winapi.open_process(each.pid) if each not in known else None
-        if handle is not None:
-            _dying.setdefault(leader, []).append((each, handle))
+        if each in known:
+            continue
+        with contextlib.suppress(OSError):  # who may not be looked at is ended all the same
+            handle = winapi.open_process(each.pid)
+            if handle is not None:
+                _dying.setdefault(leader, []).append((each, handle))
 
 
 class Watch:

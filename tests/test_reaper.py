@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aurora_circus import facts, ports, processes, settings
+from aurora_circus import facts, ports, processes, reaper, settings
 from aurora_circus.clock import Clock
 from aurora_circus.facts import Exited, Fact, Gone, Process
 from aurora_circus.lifecycle import Lifecycle
@@ -56,8 +56,7 @@ async def play(driver: Driver) -> None:
     life.handle(facts.Start(now, "web"))
     life.handle(facts.Opened(now, "web"))
     life.handle(facts.Spawned(now, "web", DEAD))
-    reaper = Reaper(driver, lambda: {"web": life})
-    reaper.watch("web", DEAD)
+    Reaper(driver, lambda: {"web": life}).watch("web", DEAD)
     await asyncio.wait_for(driver.done.wait(), 30)
     await asyncio.gather(*driver.tasks)
 
@@ -79,3 +78,30 @@ def test_a_death_is_told_though_its_details_cannot_be_had(trouble: bool, monkeyp
     assert (exited.key, exited.process, exited.holder) == ("web", DEAD, None)
     assert isinstance(gone, Gone)
     assert driver.failed == (["exit of web"] if trouble else [])
+
+
+class Refusing:
+    """A watch that the system has no resources for."""
+
+    closed = 0
+
+    def notify(self, *_: object) -> None:
+        """Refuse."""
+        raise OSError("no resources")
+
+    def close(self) -> None:
+        """Be closed."""
+        Refusing.closed += 1
+
+
+def test_a_group_is_looked_at_where_nothing_tells_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is left is looked at again until nobody is: the end of the group is told in the end."""
+    left = [[Process(7, 1.0)], [Process(7, 1.0)], []]
+    monkeypatch.setattr(reaper, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(ports, "holder", lambda _: None)
+    monkeypatch.setattr(processes, "members", lambda _: left.pop(0))
+    monkeypatch.setattr(processes, "watch", lambda process: None if process == DEAD else Refusing())
+    driver = Driver()
+    asyncio.run(play(driver))
+    assert [type(each) for each in driver.told] == [Exited, Gone]
+    assert (left, driver.failed, Refusing.closed) == ([], [], 2)

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread, Timer
 from typing import Any
 
-from aurora_circus import files, locks, processes, render, runner, statefile, winapi
+from aurora_circus import files, locks, processes, render, runner, statefile, winapi, windows
 from aurora_circus.config import Command
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
@@ -176,6 +176,24 @@ def test_nobody_outlives_the_runner_or_the_command(run: Callable[..., Running], 
     winapi.close(handle)
     assert it.ended() == 9
     assert gone(members)
+
+
+def test_who_may_not_be_looked_at_is_ended_all_the_same(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it is seen when they are gone is worth less than that they go."""
+    it = run(TREE)
+    it.until(lambda: "up" in it.text())
+    group = processes.members(it.leader)
+
+    def refuse(pid: int) -> None:
+        raise PermissionError(None, "Access denied", str(pid), 5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(windows, "members", lambda _: group)
+        patch.setattr(winapi, "open_process", refuse)
+        assert processes.kill(it.leader)
+    assert gone(group)
 
 
 def test_a_stop_call_is_how_one_that_has_it_is_asked(run: Callable[..., Running]) -> None:
