@@ -121,6 +121,8 @@ def _healthy(story: Story, chapter: Chapter, details: Mapping[str, Any], where: 
 def _check(story: Story, chapter: Chapter, details: Mapping[str, Any], where: str, *, known: bool) -> None:
     said = State(details["state"])
     if said is State.HEALTHY:  # said on the change itself: the word of the start comes next
+        if known and chapter.state in {State.STOPPED, State.FAILED}:
+            story.faults.append(f"{where}: healthy, and before that {chapter.state}")
         chapter.state = State.HEALTHY
         return
     silent = UNTOLD | {State.UNHEALTHY, State.STOPPING}
