@@ -6,9 +6,17 @@ from typing import Any
 import pytest
 
 from aurora_circus.oracle import Resources, Sight, judge
+from aurora_circus.story import Story, replay
 from tests.test_story import UP, exited, told
 
 Json = dict[str, Any]
+
+
+def story(*events: tuple[str, str | None, Json]) -> Story:
+    """Return what such a journal says."""
+    return replay(told(*events))
+
+
 WEB: Json = {
     "state": "healthy",
     "pid": 10,
@@ -29,13 +37,13 @@ GAVE_UP: tuple[tuple[str, str | None, Json], ...] = (*UP, exited(10), ("server_f
 WELL = Sight(
     status={"web": WEB},
     health=None,
-    records=told(*UP),
+    told=story(*UP),
     leaders={"web": [10]},
     alive=frozenset({10}),
     listeners={"web": True},
     own={"plugin": Resources(30, 8)},
 )
-GIVEN_UP = replace(WELL, status={"web": FAILED}, records=told(*GAVE_UP), leaders={}, alive=frozenset(), listeners={})
+GIVEN_UP = replace(WELL, status={"web": FAILED}, told=story(*GAVE_UP), leaders={}, alive=frozenset(), listeners={})
 
 
 def test_a_fleet_that_is_well_has_no_findings() -> None:
@@ -55,8 +63,8 @@ def test_a_fleet_that_is_well_has_no_findings() -> None:
         pytest.param(replace(WELL, listeners={"web": False}), "port", id="an impostor"),
         pytest.param(replace(WELL, status={"web": {**WEB, "state": "starting"}}), "state", id="not settled"),
         pytest.param(replace(WELL, status={"web": {**WEB, "pid": 11}}, alive=frozenset({11})), "replay", id="pid"),
-        pytest.param(replace(WELL, records=told(*GAVE_UP)), "replay", id="state"),
-        pytest.param(replace(WELL, records=[told(*UP)[0], *told(*UP)[2:]]), "seq", id="a number is missing"),
+        pytest.param(replace(WELL, told=story(*GAVE_UP)), "replay", id="state"),
+        pytest.param(replace(WELL, told=replay([told(*UP)[0], *told(*UP)[2:]])), "seq", id="a number is missing"),
         pytest.param(replace(GIVEN_UP, leaders={"web": [12]}), "leftover", id="failed and running"),
         pytest.param(replace(GIVEN_UP, status={"web": {**FAILED, "error": None}}), "reason", id="no reason"),
         pytest.param(replace(GIVEN_UP, status={"web": {**FAILED, "next_attempt_at": None}}), "next", id="no time"),
