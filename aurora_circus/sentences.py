@@ -145,6 +145,10 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "controller_started": lambda of: f"the controller runs (pid {of['pid']}, under circusd {of['circusd']})",
     "controller_stopped": _controller_stopped,
     "controller_error": lambda of: f"the controller failed at {of['step']}: {of['error']}",
+    "circusd_replaced": lambda of: f"circusd (pid {of['old']}) is replaced by pid {of['new']}{_because(of.get('why'))}",
+    "circusd_given_up": lambda of: (
+        f"circusd is given up after {one(of['attempts'], 'attempt')}, the last one pid {of['pid']}{_because(of['why'])}"
+    ),
     "config_loaded": _config_loaded,
     "server_starting": _starting,
     "server_started": _started,
