@@ -19,7 +19,7 @@ from aurora_circus import facts, logs, memory, outside, ports, probe, processes,
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
 from aurora_circus.errors import CircusBusyError, CircusError, MachineError
-from aurora_circus.facts import Fact, Outcome, Process, State
+from aurora_circus.facts import Exit, Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
 from aurora_circus.lifecycle import SPAWN_PATIENCE, Lifecycle
@@ -391,6 +391,14 @@ class Driver:
         """Take circusd's word that it spawned a process; if it was not for us, it is taken over."""
         process = processes.identify(pid)
         if key in self.fleet.lives and key not in self._spawning and process is not None:
+            self.start(self._follow(key, process), f"start of {key}")
+
+    async def _follow(self, key: str, process: Process) -> None:
+        """Take over what circusd has started; the end of the process before it is told first."""
+        before = self.fleet.lives[key].process
+        if before is not None and before != process:
+            await self.reaper.last_word(key, before)
+        if key not in self._spawning:
             self.appeared(key, process)
 
     async def look(self) -> bool:
@@ -474,6 +482,14 @@ class Driver:
             self._heard = heard
         return memories
 
+    def _replaced_unseen(self, key: str, before: Process | None, process: Process) -> None:
+        """Tell of an end, and of a start, that nobody saw: circusd was told to while the plugin was away."""
+        assert before is not None  # noqa: S101 - the caller has looked
+        self.record("server_exited", key, {"pid": before.pid, **dataclasses.asdict(Exit()), "after": None})
+        details = {"cause": "started outside", "attempt": 0, "of": self.fleet.lives[key].system.max_attempts}
+        self.record("server_starting", key, details)
+        log.info("%s: process %d has taken the place of %d, unseen", key, process.pid, before.pid)
+
     def adopt(self, memories: Mapping[str, Memory], running: Mapping[str, Sequence[int]]) -> list[str]:
         """Take over what runs, and know what an earlier circusd left; return the systems that were taken over."""
         now = self.clock.monotonic()
@@ -487,6 +503,8 @@ class Driver:
                 process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
                 if process is not None and processes.alive(process) and life.wanted:
                     adopted.append(key)
+                    if self._same and known.process not in {None, process}:
+                        self._replaced_unseen(key, known.process, process)
                     life.adopt(now, process)
                     life.spawned_at = now - processes.age(process, self.clock.wall())
                     self.reaper.watch(key, process)
