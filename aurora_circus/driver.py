@@ -353,6 +353,13 @@ class Driver:
             details = {"verb": entry["command"], "by": "circusctl", "servers": [], "operation": None}
             self.record("command", None, details)
             return True
+        if what.kind == "refused":
+            self.record(
+                "command_refused",
+                None,
+                {"verb": entry["command"], "by": outside.sender(entry), "reason": entry["reason"]},
+            )
+            return False
         if self._draining and what.kind != "quit":
             return False
         if what.kind in {"quit", "down"}:
