@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 EXIT_PATIENCE = 0.05
 """Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
-_BY_REQUEST = ((0, None), (None, "SIGTERM"), (None, "CONTROL_C_EXIT"))
-"""How a process ends that was asked to: such an end is no crash before circusd has had the time to say who asked."""
+_BY_FORCE = frozenset({"SIGKILL", "SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL"})
+"""What nobody asks a process to end by. Any other end is no crash before circusd has said what it was told."""
 LOOK_AGAIN = 1.0
 """Seconds between two looks at who is left of a group, where the system refuses to tell of their ends."""
 ORDER_PATIENCE = 0.5
@@ -39,6 +39,9 @@ class Surroundings(Protocol):
 
     def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
         """Let work go on beside everything else."""
+
+    async def catch_up(self) -> None:
+        """Hear what circusd was told before now."""
 
     def aside(self, work: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:  # noqa: ANN401 - any work
         """Have work done in a thread."""
@@ -139,8 +142,10 @@ class Reaper:
         seen = processes.exit_status(process)
         life = self._lives().get(key)
         up = life is not None and life.wanted and life.state in {State.STARTING, State.HEALTHY}
-        if (up and seen in _BY_REQUEST) or (seen is None and process.pid not in self._words):
-            await asyncio.sleep(EXIT_PATIENCE)  # circusd's word on who wanted it, or on how it ended, is on its way
+        if up and (seen is None or seen[1] not in _BY_FORCE):
+            await self._driver.catch_up()  # whose wish it was, circusd knew before it sent the signal
+        if seen is None and process.pid not in self._words:
+            await asyncio.sleep(EXIT_PATIENCE)  # circusd's word on how it ended is on its way
         if seen is None:
             code = self._words.pop(process.pid, None)
             seen = (None, None) if code is None else processes.from_exit_code(code)

@@ -45,6 +45,9 @@ class Driver:
 
         self.tasks.append(asyncio.get_running_loop().create_task(run()))
 
+    async def catch_up(self) -> None:
+        """Know that circusd was told nothing."""
+
     async def aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do it here."""
         return work(*arguments)
