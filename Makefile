@@ -36,8 +36,7 @@ unit: venv ## The tests without real processes: seconds
 	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/faults $(ARGS)
 
 e2e: venv ## The tests with real processes and a real circusd, and the quick part of the fault matrix: minutes
-	$(BIN)/python -m pytest tests/e2e $(ARGS)
-	$(BIN)/python -m pytest tests/faults -m quick $(ARGS)
+	$(BIN)/python -m pytest tests/e2e tests/faults -m 'quick or not fault' $(ARGS)
 
 wheel: venv ## Build sdist and wheel; run the wheel outside the checkout
 	$(BIN)/python scripts/wheel_check.py

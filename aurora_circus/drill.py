@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from aurora_circus import drills, lookup, operate, oracle, promises, reach, report, sentences, witness
+from aurora_circus import drills, lookup, operate, oracle, promises, reach, report, sentences, story, witness
 from aurora_circus.client import ApiError, Client, LostError, RefusedError
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
@@ -98,7 +98,9 @@ class _Drill:
         self._status = self._client.get("/status")
         if wish.key != CONTROLLER:
             operate.check_keys([wish.key], list(self._status))
+        self._told: story.Story | None = None
         self._seen = self._look(self._client, health)
+        self._wrong = oracle.judge(self._seen)
         self._plugin = _plugin(self._client)
         policy, strikes = None, 0
         if wish.key != CONTROLLER:
@@ -133,7 +135,7 @@ class _Drill:
             return reason
         if self._policy is not None and self._seconds > drills.LONGEST:
             return f"to notice it may take {duration(self._seconds)}, and no drill lasts longer than an hour"
-        wrong = [str(each) for each in self._judge(self._seen) if each.rule not in HISTORY]
+        wrong = [str(each) for each in self._wrong if each.rule not in HISTORY]
         return None if wish.force or not wrong else f"the fleet is not all well already ({'; '.join(wrong)})"
 
     @property
@@ -269,7 +271,7 @@ class _Drill:
 
     def _settle(self, outcome: Outcome) -> None:
         """Wait until all holds that held before, and see who else was touched."""
-        before = {str(each) for each in self._judge(self._seen)}
+        before = {str(each) for each in self._wrong}
         until = self._clock.monotonic() + SETTLE + self.wish.slack
         while True:
             seen = self._look(*reach.connect(self._context))
@@ -287,20 +289,19 @@ class _Drill:
             if key != self.wish.key and each["healthy"] and status.get(key, {}).get("pid") != each["pid"]
         ]
 
-    def _judge(self, seen: oracle.Sight) -> list[oracle.Finding]:
-        return oracle.judge(seen)
-
     def _look(self, client: Client, health: Mapping[str, Any]) -> oracle.Sight:
         fleet = self._context.fleet
         found = lookup.find(fleet)
         complaint = None if health.get("healthy") else "; ".join(map(click.unstyle, report.controller(health)))
-        return witness.look(
+        seen = witness.look(
             fleet,
-            status=client.get("/status"),
-            health=complaint,
+            witness.Answers(client.get("/status"), complaint),
             circusd=None if found is None else found.pid,
             plugin=_plugin(client),
+            so_far=self._told,
         )
+        self._told = seen.told
+        return seen
 
     def _interrupted(self) -> int:
         """Say what an interrupted drill leaves behind; its fault is ended already."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from aurora_circus import oracle, ports, witness
+from aurora_circus import oracle, ports, story, witness
 from tests.e2e.harness import DEADLINE, Fleet, Json
 
 Made = TypeVar("Made")
@@ -78,6 +78,7 @@ class Arena(Fleet):
         self._before: dict[str, oracle.Resources] = {}
         self._client: HonestClient | None = None
         self._left: list[str] = []
+        self._told = story.Story()
 
     # --- the fault -------------------------------------------------------------------------------------------------
 
@@ -143,10 +144,10 @@ class Arena(Fleet):
         plugin = next((each["details"]["pid"] for each in reversed(self.events("controller_started"))), None)
         return witness.look(
             self.config().fleet,
-            status=self.status() or None,
-            health=self._complaint(),
+            witness.Answers(self.status() or None, self._complaint()),
             circusd=self.circusd_pid(),
             plugin=plugin,
+            so_far=self._told,
         )
 
     def circusd_pid(self) -> int | None:
