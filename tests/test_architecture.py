@@ -17,6 +17,7 @@ PACKAGE = "aurora_circus"
 PURE = (
     "answers",
     "config",
+    "drills",
     "errors",
     "escapes",
     "facts",
@@ -24,6 +25,7 @@ PURE = (
     "lifecycle",
     "oracle",
     "outside",
+    "promises",
     "settings",
     "story",
     "views",
