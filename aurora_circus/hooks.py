@@ -12,7 +12,7 @@ What it adds:
 - A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
   whole process group is gone before its turn is over.
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
-- A system's environment is exactly what its settings say, unmangled.
+- A system's environment is exactly what its settings say, unmangled, and without what is between us and systemd.
 - On Windows, a stop is asked for before it is done by force.
 """
 
@@ -34,6 +34,7 @@ from circus.sighandler import SysHandler
 from aurora_circus import locks, processes
 from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
+from aurora_circus.notify import PRIVATE
 
 WINDOWS = sys.platform == "win32"
 SAY_AGAIN = 0.05
@@ -84,7 +85,7 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
         watcher.aurora_port = watcher.env["AURORA_PORT"]
     port = getattr(watcher, "aurora_port", settings["port"])
     watcher.env = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in PRIVATE},
         **settings["env"],
         "PORT": str(port),
         "AURORA_PORT": str(port),

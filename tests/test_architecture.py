@@ -14,9 +14,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "aurora_circus"
 
-PURE = ("config", "errors", "facts", "fleet", "lifecycle", "oracle", "outside", "settings", "story", "views")
+PURE = (
+    "config",
+    "errors",
+    "facts",
+    "fleet",
+    "lifecycle",
+    "liveness",
+    "oracle",
+    "outside",
+    "settings",
+    "story",
+    "views",
+)
 """They decide: facts and times in, actions out. What they import of ours is held to the same."""
-ADAPTERS = ("control", "journal", "logs", "ports", "probe", "processes", "render", "statefile")
+ADAPTERS = ("control", "journal", "logs", "notify", "ports", "probe", "processes", "render", "statefile")
 """Each speaks to one outside thing and knows no other."""
 OUTSIDE = {
     "asyncio",
