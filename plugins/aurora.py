@@ -33,6 +33,7 @@ from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
 from aurora_circus.server import ApiServer, PortTakenError
+from aurora_circus.standing import Standing
 from aurora_circus.statefile import StateFile
 from aurora_circus.stops import Stops
 
@@ -75,6 +76,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._stale = False
         """Whether circusd's watchers may have changed since they were read."""
         self._configuring = False
+        self._standing = Standing(os.environ)
 
     # --- circus's side ---------------------------------------------------------------------------------------------
 
@@ -118,6 +120,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         assert self._driver is not None  # noqa: S101 - _begin has made it
         while self._ending is None:
             await self._driver.run(self._round(self._driver), "look at circusd")
+            self._standing.look(self._driver)
             await asyncio.sleep(LOOK_EVERY)
 
     async def _begin(self) -> None:
@@ -274,6 +277,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     async def _finish(self, why: str) -> None:
         driver = self._driver
+        self._standing.end(driver, why)
         if driver is not None:
             if driver.draining:
                 with contextlib.suppress(TimeoutError):

@@ -23,6 +23,7 @@ PURE = (
     "facts",
     "fleet",
     "lifecycle",
+    "liveness",
     "oracle",
     "outside",
     "promises",
@@ -31,7 +32,7 @@ PURE = (
     "views",
 )
 """They decide: facts and times in, actions out. What they import of ours is held to the same."""
-ADAPTERS = ("control", "journal", "logs", "ports", "probe", "processes", "render", "statefile")
+ADAPTERS = ("control", "journal", "logs", "notify", "ports", "probe", "processes", "render", "statefile")
 """Each speaks to one outside thing and knows no other."""
 OUTSIDE = {
     "asyncio",
