@@ -187,11 +187,12 @@ class Backend:
         circusd = driver.trouble is None and looked is not None and now - looked < LATE
         writable = driver.journal.writable
         state = driver.state_error
+        head = driver.journal.head
         healthy = circusd and writable and state is None and not late
         return healthy, {
             "service": "aurora_circus",
             "circusd": {"ok": circusd, "error": driver.trouble},
-            "journal": {"ok": writable, "error": driver.journal.last_error},
+            "journal": {"ok": writable, "error": driver.journal.last_error, "seq": head.seq, "chain": head.link},
             "state": {"ok": state is None, "error": state},
             "probes": {"ok": not late, "late": late},
             "fleet": driver.common.name,
