@@ -4,7 +4,6 @@ Nothing that stands in a file is trusted: irregular lines are named on standard 
 what is shown is cleaned of all that a terminal would obey.
 """
 
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from aurora_circus import chain, leftovers, reach, sentences, verdict
 from aurora_circus.clock import Clock
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, MachineError, UnknownServerError
+from aurora_circus.escapes import to_json
 from aurora_circus.feed import journal_path
 from aurora_circus.journal_files import STDIN, NoJournalError, opened, row
 from aurora_circus.journal_lines import Line, lines
-from aurora_circus.records import Record, safe
+from aurora_circus.records import Record
 from aurora_circus.terminal import Terminal, clean
 from aurora_circus.verify import Chain, Known, Report
 
@@ -65,7 +65,7 @@ def show(name: str, wanted: Wanted, terminal: Terminal, *, as_json: bool, clock:
         if wanted.count is not None:
             chosen = islice(found, wanted.count) if wanted.since is not None else deque(found, wanted.count)
         for record in chosen:
-            terminal.say(safe(json.dumps(record, ensure_ascii=False)) if as_json else sentences.line(record, now))
+            terminal.say(to_json(record) if as_json else sentences.line(record, now))
     if wanted.server is not None and wanted.server not in servers:
         said = ", ".join(clean(each) for each in sorted(servers)[:_SERVERS]) or "none"
         raise UnknownServerError(f"there is no system {clean(wanted.server)!r} in {_called(name)}; it names: {said}")
@@ -112,7 +112,7 @@ def verify_fleet(context: Context, *, as_json: bool) -> int:
 
 
 def _tell(report: Report, terminal: Terminal, *, as_json: bool) -> int:
-    terminal.say(json.dumps(verdict.values(report), indent=2) if as_json else verdict.words(report))
+    terminal.say(to_json(verdict.values(report), indent=2) if as_json else verdict.words(report))
     return WHOLE if report.whole else BROKEN
 
 

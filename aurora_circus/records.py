@@ -8,15 +8,16 @@ what is too long is cut, and one record's size is bounded whatever was put into 
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from itertools import islice
+from pathlib import PurePath
 from typing import Any
 
 from aurora_circus.chain import FIELD
+from aurora_circus.escapes import in_json
 
 Record = dict[str, Any]
 """``timestamp``, ``seq``, ``event``, ``server``, ``details``, ``system``."""
@@ -34,7 +35,7 @@ _MAX_DEPTH = 8
 _MAX_BITS = 1024
 """Of an integer; Python refuses to write one of more than 4,300 digits."""
 _BYTES = (bytes, bytearray, memoryview)
-_TELLING = (BaseException, os.PathLike)
+_TELLING = (BaseException, PurePath)
 """What is best told by its own ``str``."""
 _CONTAINERS = (dict, list, tuple, Mapping, AbstractSet)
 _ELLIPSIS = "…"
@@ -61,14 +62,7 @@ def text(value: str) -> str:
 
 def encode(record: Record) -> bytes:
     """Return the line that stands for a record made of plain values; a terminal that is shown it obeys nothing."""
-    return safe(_ENCODER.encode(record)).encode() + b"\n"
-
-
-def safe(line: str) -> str:
-    """Return JSON in which all that is not to be printed is escaped: a terminal obeys some of what JSON allows."""
-    if line.isprintable():
-        return line
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in line)
+    return in_json(_ENCODER.encode(record)).encode() + b"\n"
 
 
 def decode(line: bytes) -> Record | None:
