@@ -14,6 +14,7 @@ import click
 import aurora_circus
 from aurora_circus import escapes
 from aurora_circus.commands import Commands, fleet_options, load, until_ctrl_c
+from aurora_circus.drill_command import drill
 from aurora_circus.errors import AuroraError
 
 PLATFORMS = ("linux", "darwin", "win32")
@@ -336,6 +337,9 @@ def env(shell: str, **options: str | None) -> None:
             "powershell": f"$env:CIRCUSCTL_ENDPOINT = {doubled}",
         }[shell]
     )
+
+
+cli.add_command(drill)
 
 
 def main() -> None:

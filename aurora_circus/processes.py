@@ -20,6 +20,7 @@ age = system.age
 alive = system.alive
 boot = system.boot
 exit_status = system.exit_status
+freeze = system.freeze
 from_exit_code = system.from_exit_code
 identify = system.identify
 kill = system.kill
@@ -27,6 +28,7 @@ lineage = system.lineage
 members = system.members
 terminate = system.terminate
 terminate_followers = system.terminate_followers
+thaw = system.thaw
 watch = system.watch
 
 _LOOK = 0.02

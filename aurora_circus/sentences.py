@@ -136,6 +136,12 @@ def _conflict(details: Details) -> str:
     return f"port {details['port']} is held by {Holder(details.get('pid'), details.get('command'))}"
 
 
+def _drill(details: Details) -> str:
+    if details["phase"] == "over":
+        return f"drill {details['fault']} is over: {details['why']}"
+    return f"drill {details['fault']} begins, for {duration(details['seconds'])} at most, asked for by {details['by']}"
+
+
 def _command(details: Details) -> str:
     whom = ", ".join(details.get("servers") or ()) or "the fleet"
     return f"{details['verb']} of {whom}, asked for by {details['by']}"
@@ -161,6 +167,7 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "server_stopped": lambda _: "stopped",
     "port_conflict": _conflict,
     "command": _command,
+    "drill": _drill,
     "journal_gap": lambda of: f"records {of['first']} to {of['last']} were lost",
     "log_dropped": lambda of: f"{of['bytes']} bytes of {of['file']} were dropped, it grew too fast",
 }
