@@ -207,11 +207,12 @@ class Backend:
         circusd = liveness.answers(now, driver.looked_at, driver.trouble)
         writable = driver.journal.writable
         state = driver.state_error
+        head = driver.journal.head
         healthy = circusd and writable and state is None and not late
         return healthy, {
             "service": "aurora_circus",
             "circusd": {"ok": circusd, "error": driver.trouble},
-            "journal": {"ok": writable, "error": driver.journal.last_error},
+            "journal": {"ok": writable, "error": driver.journal.last_error, "seq": head.seq, "chain": head.link},
             "state": {"ok": state is None, "error": state},
             "probes": {"ok": not late, "late": late},
             "fleet": driver.common.name,

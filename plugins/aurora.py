@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from circus.plugins import CircusPlugin
 from zmq.eventloop.zmqstream import ZMQStream
 
-from aurora_circus import ports, processes, settings
+from aurora_circus import chain, ports, processes, settings
 from aurora_circus.access import Tokens
 from aurora_circus.api import Api
 from aurora_circus.backend import Backend
@@ -136,9 +136,12 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         text = options["fleet"]
         common = settings.loads(settings.Fleet, text if text.startswith("{") else unquote(text))
         systems, pids, faults = await self._systems(common)
-        journal = Journal(Path(common.log_dir) / "events.jsonl", common.name, common.journal)
-        journal.start()
         state = StateFile(Path(common.run_dir) / "state.json")
+        saved = state.load()
+        journal = Journal(
+            Path(common.log_dir) / "events.jsonl", common.name, common.journal, known=chain.head(saved.get("journal"))
+        )
+        journal.start()
         now = self._clock.monotonic()
         spread = random.SystemRandom()
         fleet = Fleet(systems, now, heartbeat=common.journal.heartbeat, spread=lambda: spread.uniform(-1.0, 1.0))
@@ -153,7 +156,6 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             circusd=self._circusd,
             catch_up=lambda: self._catch_up(driver),
         )
-        saved = state.load()
         if state.fault is not None:
             log.error("%s", state.fault)
         memories = driver.recall(saved)
