@@ -284,6 +284,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             if driver.draining:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(driver.stopped.wait(), STOP_PATIENCE)
+            driver.drilling.close()
             driver.record("controller_stopped", None, {"pid": os.getpid(), "why": why, "orderly": driver.draining})
             driver.close()
         if self._api is not None:

@@ -69,6 +69,16 @@ TOLD: list[tuple[str, dict[str, Any], str]] = [
     ("server_stopped", {}, "stopped"),
     ("port_conflict", {"port": 80, "pid": 9, "command": "nginx"}, "port 80 is held by pid 9 (nginx)"),
     ("port_conflict", {"port": 80, "pid": None, "command": None}, "port 80 is held by another user's process"),
+    (
+        "drill",
+        {"fault": "hang", "phase": "begins", "by": "cli", "seconds": 25.0},
+        "drill hang begins, for 25 s at most, asked for by cli",
+    ),
+    (
+        "drill",
+        {"fault": "hang", "phase": "over", "by": "cli", "why": "its process is gone"},
+        "drill hang is over: its process is gone",
+    ),
     ("command", {"verb": "stop", "by": "cli", "servers": ["a", "b"]}, "stop of a, b, asked for by cli"),
     (
         "command",
