@@ -145,10 +145,15 @@ class Api:
     # --- From a request to an answer ------------------------------------------------------------------------
 
     def _admit(self) -> None:
+        environ = bottle.request.environ
         try:
-            self._access.admit(bottle.request.environ)
+            self._access.admit(environ)
+            # Bottle leaves out what is no UTF-8: /api/autonomous/stop/br%ffain would stop the brain.
+            environ["bottle.raw_path"].encode("latin-1").decode()
         except RefusedError as refused:
             raise _response(refused.status, failure(str(refused)), refused.headers) from None
+        except UnicodeDecodeError:
+            raise _response(400, failure("the path is no UTF-8")) from None
 
     def _serve(self, handler: Handler, known: Sequence[query.Parameter[object]], **path: str) -> bottle.HTTPResponse:
         environ = bottle.request.environ
@@ -185,6 +190,7 @@ class Api:
         if not seconds:
             yield
             return
+        self._access.keep(bottle.request.environ)
         if not self._slots.acquire(blocking=False):
             raise RefusedError(503, f"{self.waits} requests wait already: try again", {"Retry-After": "1"})
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 import aurora_circus
+from aurora_circus import escapes
 from aurora_circus.commands import Commands, fleet_options, load, until_ctrl_c
 from aurora_circus.drill_command import drill
 from aurora_circus.errors import AuroraError
@@ -165,7 +166,7 @@ def status(as_json: bool, **options: str | None) -> None:
             overview.show_saved(context)
         raise
     if as_json:
-        context.terminal.say(json.dumps(client.get("/status"), indent=2, ensure_ascii=False))
+        context.terminal.say(escapes.to_json(client.get("/status"), indent=2))
     else:
         overview.show(context, client.get("/status"), health)
 
@@ -219,8 +220,10 @@ def explain(key: str, as_json: bool, **options: str | None) -> None:
     client, _ = reach.connect(context)
     operate.check_keys([key], list(client.get("/status")))
     found = client.get(f"/explain/{key}")
-    text = json.dumps(found, indent=2, ensure_ascii=False)
-    context.terminal.say(text if as_json else report.explanation(found, context.clock.wall(), context.advice))
+    if as_json:
+        context.terminal.say(escapes.to_json(found, indent=2))
+    else:
+        context.terminal.say(report.explanation(found, context.clock.wall(), context.advice))
 
 
 @cli.command()

@@ -1,12 +1,11 @@
 """The journal and the systems' logs, as they are and as they grow."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from aurora_circus import logs, reach, sentences
+from aurora_circus import escapes, logs, reach, sentences
 from aurora_circus.client import LostError, RefusedError
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
@@ -21,6 +20,8 @@ SILENCE = 10.0
 """Seconds for which a lost connection is tried again; a restarted plugin is back after one."""
 LOOK = 0.2
 """Seconds between two looks at a log that is followed."""
+LONGEST_LINE = 1 << 16
+"""Bytes of a line that are kept until its end comes."""
 _BLOCK = 1 << 16
 _TRIES = 5
 
@@ -86,7 +87,7 @@ class Events:
     def _write(self, records: Sequence[Record]) -> None:
         for record in records:
             if self._as_json:
-                self._terminal.say(json.dumps(record, ensure_ascii=False))
+                self._terminal.say(escapes.to_json(record))
             else:
                 self._terminal.say(sentences.line(record, self._clock.wall()))
 
@@ -102,13 +103,18 @@ class Logs:
     def show(self, count: int, *, follow: bool) -> None:
         """Write the last ``count`` lines, and, where asked to ``follow``, all that come; that has no end.
 
-        The file is read by ourselves: what is in it is wanted most when nothing runs any more.
+        The file is read by ourselves: what is in it is wanted most when nothing runs any more. Nothing in it reaches
+        the terminal that this would obey; as it is, it can be had from the file.
 
         Raises:
             NotRunningError: there is no fleet; what there is was written all the same.
             MachineError: the log cannot be read.
         """
-        say = self._context.terminal.say
+        terminal = self._context.terminal
+
+        def say(line: str) -> None:
+            terminal.say("\t".join(map(escapes.clean, line.split("\t"))).expandtabs())
+
         if follow:
             follow_log(self._path, count, say)
         for each in logs.tail(self._path, count):
@@ -116,7 +122,7 @@ class Logs:
         try:
             reach.connect(self._context)
         except NotRunningError:
-            self._context.terminal.warn(f"(read from {self._path})")
+            terminal.warn(f"(read from {self._path})")
             raise
 
 
@@ -148,6 +154,9 @@ def follow_log(path: Path, count: int, write: Callable[[str], None]) -> NoReturn
             continue
         position += len(data)
         *whole, rest = (rest + data).split(b"\n")
+        if len(rest) > LONGEST_LINE:  # a line without end is shown in pieces, not kept
+            whole.append(rest)
+            rest = b""
         for line in whole:
             write(line.decode(errors="replace").rstrip("\r"))
 

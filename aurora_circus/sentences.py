@@ -151,6 +151,8 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "controller_started": lambda of: f"the controller runs (pid {of['pid']}, under circusd {of['circusd']})",
     "controller_stopped": _controller_stopped,
     "controller_error": lambda of: f"the controller failed at {of['step']}: {of['error']}",
+    "controller_away": lambda of: f"nothing was looked at for {duration(of['seconds'])}: suspended, or out of time",
+    "command_refused": lambda of: f"{of['verb']}, asked for by {of['by']}, was refused: {of['reason']}",
     "config_loaded": _config_loaded,
     "server_starting": _starting,
     "server_started": _started,

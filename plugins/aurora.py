@@ -72,6 +72,9 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._circusd: Process | None = None
         self._watch: processes.Watch | None = None
         self._ending: str | None = None
+        self._stale = False
+        """Whether circusd's watchers may have changed since they were read."""
+        self._configuring = False
 
     # --- circus's side ---------------------------------------------------------------------------------------------
 
@@ -97,7 +100,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             if int(said["seq"]) != self._driver.heard + 1:  # an event was lost: all are read
                 self._driver.start(self._catch_up(self._driver), "reading circusd's commands")
             elif self._driver.hear([said]):
-                self._driver.start(self._configure(self._driver), "looking at changed watchers")
+                self._changed(self._driver)
         elif event == "reap":
             self._driver.reaper.word(int(said["process_pid"]), int(said["exit_code"] or 0))
         elif event == "spawn":
@@ -145,6 +148,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             threads=self._threads,
             common=common,
             circusd=self._circusd,
+            catch_up=lambda: self._catch_up(driver),
         )
         saved = state.load()
         if state.fault is not None:
@@ -187,19 +191,35 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         systems.sort(key=lambda each: each[0])
         return [each for _, each in systems], pids, faults
 
+    def _changed(self, driver: Driver) -> None:
+        """Have the watchers looked at again, beside everything else: circusd may take its time with them."""
+        self._stale = True
+        if not self._configuring:
+            driver.start(self._configure(driver), "looking at changed watchers")
+
     async def _configure(self, driver: Driver) -> None:
         """Take changed, new and removed watchers up, once circusd is done with its ``reloadconfig``."""
-        while await self._told("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when it is done
-            await asyncio.sleep(BUSY_PAUSE)
-        systems, _, faults = await self._systems(driver.common)
-        driver.configure(systems, faults)
+        self._configuring = True
+        try:
+            while self._stale:
+                while await self._told("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when
+                    await asyncio.sleep(BUSY_PAUSE)
+                self._stale = False
+                try:
+                    systems, _, faults = await self._systems(driver.common)
+                except BaseException:
+                    self._stale = True  # they are looked at again with the next round
+                    raise
+                driver.configure(systems, faults)
+        finally:
+            self._configuring = False
 
     async def _round(self, driver: Driver) -> None:
         """Look at the truth once, and do what has to be done once a second."""
         try:
             await self._catch_up(driver)
-            if await driver.look():
-                await self._configure(driver)
+            if await driver.look() or self._stale:
+                self._changed(driver)
             driver.trouble = None
         except CircusError as error:
             if driver.trouble is None:
@@ -210,10 +230,11 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             self._serve(driver)
 
     async def _catch_up(self, driver: Driver) -> None:
+        """Take note of what circusd was told and we did not hear."""
         if await self._told("aurora_heard") not in {None, driver.heard} and driver.hear(
             await self._told("aurora_commands") or []
         ):
-            await self._configure(driver)
+            self._changed(driver)
 
     async def _told(self, key: str) -> Any:  # noqa: ANN401 - what hooks have put there
         """Return what our hooks in circusd say; None where they have nothing to say."""

@@ -15,9 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "aurora_circus"
 
 PURE = (
+    "answers",
     "config",
     "drills",
     "errors",
+    "escapes",
     "facts",
     "fleet",
     "lifecycle",

@@ -47,6 +47,7 @@ def test_a_deadline_is_not_looked_at_before_it_has_come() -> None:
                 threads=threads,
                 common=settings.Fleet(),
                 circusd=None,
+                catch_up=nobody.catch_up,
             )
             driver.begin()
             assert fleet.lives["web"].state is State.STOPPED

@@ -51,7 +51,7 @@ def test_a_table_says_of_everybody_what_counts() -> None:
 def test_a_table_bears_what_a_system_says_of_itself() -> None:
     """Nothing in it is believed to be of the right kind, or to be harmless."""
     odd = {"state": "he\x1b[2Jalthy", "pid": 1, "uptime": "long", "port": None}
-    assert "he?[2Jalthy" in report.systems({"x": odd}, NOW)
+    assert "\x1b[2J" not in report.systems({"x": odd}, NOW)
 
 
 def test_a_state_that_is_its_own_reason_is_told_once() -> None:
@@ -143,7 +143,7 @@ def test_an_explanation_says_what_why_what_next_and_what_to_do() -> None:
         "  ok  1.5 ms",
         "  failed  connection refused  (4 times in a row)",
     ]
-    assert lines[-2:] == ["  Traceback", "  ?[31mboom"]
+    assert lines[-2:] == ["  Traceback", "  boom"]
 
 
 def test_an_explanation_of_health_is_without_a_why() -> None:

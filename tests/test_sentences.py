@@ -121,7 +121,7 @@ def test_a_line_whose_time_is_none_shows_what_is_there() -> None:
 def test_what_a_system_says_cannot_steer_the_terminal() -> None:
     """Its last line stands in the journal."""
     told = sentences.told(record(1, "server_exited", "x", pid=1, code=1, signal=None, last_line="\x1b[2Jgone"))
-    assert told == "pid 1 exited with code 1: ?[2Jgone"
+    assert told == "pid 1 exited with code 1: gone"
 
 
 def test_checks_that_tell_no_change_are_left_out() -> None:
