@@ -126,11 +126,11 @@ def start(fleet: Fleet, ini: Path, warn: Callable[[str], None], known: Kept) -> 
     utf8 = ("-X", "utf8") if sys.platform == "win32" else ()  # circus reads its file in the machine's code page
     options = ("--log-output", str(log_path(fleet)))
     argv = [sys.executable, "-P", *utf8, "-m", "circus.circusd", str(ini), *options]
-    return run(fleet, argv, ini.parent, {**_environment(), kept.VARIABLE: known.dumps()}, warn)
+    return run(fleet, argv, ini.parent, {**environment(), kept.VARIABLE: known.dumps()}, warn)
 
 
 def run(
-    fleet: Fleet, argv: Sequence[str], folder: Path, environment: Mapping[str, str], warn: Callable[[str], None]
+    fleet: Fleet, argv: Sequence[str], folder: Path, variables: Mapping[str, str], warn: Callable[[str], None]
 ) -> "subprocess.Popen[bytes]":
     """Run circusd in a session (console) of its own: no Ctrl-C and no closed terminal reaches it.
 
@@ -147,7 +147,7 @@ def run(
                 return subprocess.Popen(
                     argv,
                     cwd=folder,
-                    env=environment,
+                    env=variables,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -164,7 +164,7 @@ def run(
         raise MachineError(f"starting circusd: {error}") from error
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return our environment; where we run from a bare checkout, circusd is told where that is.
 
     Only there: the systems inherit it.

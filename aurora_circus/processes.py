@@ -23,6 +23,7 @@ age = system.age
 alive = system.alive
 boot = system.boot
 exit_status = system.exit_status
+freeze = system.freeze
 from_exit_code = system.from_exit_code
 identify = system.identify
 kill = system.kill
@@ -31,6 +32,7 @@ members = system.members
 stopped = system.stopped
 terminate = system.terminate
 terminate_followers = system.terminate_followers
+thaw = system.thaw
 watch = system.watch
 
 _LOOK = 0.02

@@ -72,11 +72,12 @@ def controller(health: Mapping[str, Any]) -> list[str]:
 
 def note(status: Status, now: float) -> str:
     """Return why a system is not well, and when the next attempt is."""
-    state = status.get("state")
+    state, drill = status.get("state"), status.get("drill")
+    parts = [f"a drill runs: {clean(drill)}"] if isinstance(drill, str) else []
     if state in WITHOUT_NOTE:
-        return ""
+        return "".join(parts)
     error = status.get("error")
-    parts = [clean(error)] if error and error != state else []
+    parts += [clean(error)] if error and error != state else []
     due = moment(status.get("next_attempt_at"))
     if due is not None:
         parts.append(f"next attempt in {duration(due - now)}")

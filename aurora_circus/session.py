@@ -67,6 +67,8 @@ class Session:
         """Whether the plugin was there once: from then on, trouble with it is no reason to end anything."""
         self._since = last_number(context.fleet)
         self._feed: Feed | None = None
+        self._ended_well = False
+        """Whether what was shown last of the plugin is an orderly end."""
 
     def settle(self, keys: Sequence[str], started: Callable[[], None]) -> list[str]:
         """Show the fleet come up until nobody becomes anything else by itself; return who is not as wanted.
@@ -136,8 +138,8 @@ class Session:
         return kept.marked(self.config.fleet.run_dir) or self.orderly()
 
     def orderly(self) -> bool:
-        """Say whether it went down in good order, by the journal."""
-        return any(each["event"] == "controller_stopped" and each["details"].get("orderly") for each in self.rest())
+        """Say whether the fleet went down in good order, by the journal."""
+        return _ended_well(self.rest(), before=self._ended_well)
 
     def rest(self) -> Sequence[Record]:
         """Return what the journal says beyond what was shown."""
@@ -158,6 +160,7 @@ class Session:
                 self._feed = self._files()
                 continue
             self._since = feed.since
+            self._ended_well = _ended_well(records, before=self._ended_well)
             if not records and self.child.poll() is not None:
                 raise CircusdEndedError
             return records
@@ -200,6 +203,14 @@ class Session:
 
     def _ended_within(self, seconds: float) -> bool:
         return ended_within(self.child, seconds)
+
+
+def _ended_well(records: Sequence[Record], *, before: bool) -> bool:
+    """Say whether the plugin went down in good order, and no other came after it."""
+    for each in records:
+        if each["event"] in {"controller_started", "controller_stopped"}:
+            before = bool(each["details"].get("orderly"))
+    return before
 
 
 def end_of(file: Path) -> str:

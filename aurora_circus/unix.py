@@ -133,6 +133,24 @@ def kill(leader: Process) -> bool:
     return _signal_group(leader, signal.SIGKILL)
 
 
+def freeze(leader: Process) -> bool:
+    """Send SIGSTOP to everybody in the group of ``leader``; False when nobody is left.
+
+    Raises:
+        MachineError: the signal was refused.
+    """
+    return _signal_group(leader, signal.SIGSTOP)
+
+
+def thaw(leader: Process) -> bool:
+    """Let everybody in the group of ``leader`` go on; False when nobody is left.
+
+    Raises:
+        MachineError: the signal was refused.
+    """
+    return _signal_group(leader, signal.SIGCONT)
+
+
 def terminate_followers(leader: Process) -> None:
     """Send SIGTERM to everybody in the group but ``leader``, whom somebody else tells."""
     for each in members(leader):

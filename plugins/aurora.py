@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from circus.plugins import CircusPlugin
 from zmq.eventloop.zmqstream import ZMQStream
 
-from aurora_circus import ports, processes, settings
+from aurora_circus import chain, ports, processes, settings
 from aurora_circus.access import Tokens
 from aurora_circus.api import Api
 from aurora_circus.backend import Backend
@@ -33,6 +33,7 @@ from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
 from aurora_circus.server import ApiServer, PortTakenError
+from aurora_circus.standing import Standing
 from aurora_circus.statefile import StateFile
 from aurora_circus.stops import Stops
 from aurora_circus.tether import GONE, Tether
@@ -71,6 +72,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._api: ApiServer | None = None
         self._api_trouble: str | None = None
         self._ending: str | None = None
+        self._stale = False
+        """Whether circusd's watchers may have changed since they were read."""
+        self._configuring = False
+        self._standing = Standing(os.environ)
 
     # --- circus's side ---------------------------------------------------------------------------------------------
 
@@ -101,7 +106,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             if int(said["seq"]) != self._driver.heard + 1:  # an event was lost: all are read
                 self._driver.start(self._catch_up(self._driver), "reading circusd's commands")
             elif self._driver.hear([said]):
-                self._driver.start(self._configure(self._driver), "looking at changed watchers")
+                self._changed(self._driver)
         elif event == "reap":
             self._driver.reaper.word(int(said["process_pid"]), int(said["exit_code"] or 0))
         elif event == "spawn":
@@ -114,6 +119,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             self._driver = await self._begin()
             while self._ending is None:
                 await self._driver.run(self._round(self._driver), "look at circusd")
+                self._standing.look(self._driver)
                 await asyncio.sleep(LOOK_EVERY)
         except Exception:
             log.exception("cannot go on; circusd starts me again")
@@ -133,9 +139,12 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         text = options["fleet"]
         common = settings.loads(settings.Fleet, text if text.startswith("{") else unquote(text))
         systems, pids, faults = await self._systems(common)
-        journal = Journal(Path(common.log_dir) / "events.jsonl", common.name, common.journal)
-        journal.start()
         state = StateFile(Path(common.run_dir) / "state.json")
+        saved = state.load()
+        journal = Journal(
+            Path(common.log_dir) / "events.jsonl", common.name, common.journal, known=chain.head(saved.get("journal"))
+        )
+        journal.start()
         now = self._clock.monotonic()
         spread = random.SystemRandom()
         fleet = Fleet(systems, now, heartbeat=common.journal.heartbeat, spread=lambda: spread.uniform(-1.0, 1.0))
@@ -148,8 +157,8 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             threads=self._threads,
             common=common,
             circusd=circusd,
+            catch_up=lambda: self._catch_up(driver),
         )
-        saved = state.load()
         if state.fault is not None:
             log.error("%s", state.fault)
         memories = driver.recall(saved)
@@ -194,19 +203,35 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         systems.sort(key=lambda each: each[0])
         return [each for _, each in systems], pids, faults
 
+    def _changed(self, driver: Driver) -> None:
+        """Have the watchers looked at again, beside everything else: circusd may take its time with them."""
+        self._stale = True
+        if not self._configuring:
+            driver.start(self._configure(driver), "looking at changed watchers")
+
     async def _configure(self, driver: Driver) -> None:
         """Take changed, new and removed watchers up, once circusd is done with its ``reloadconfig``."""
-        while await self._told("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when it is done
-            await asyncio.sleep(BUSY_PAUSE)
-        systems, _, faults = await self._systems(driver.common)
-        driver.configure(systems, faults)
+        self._configuring = True
+        try:
+            while self._stale:
+                while await self._told("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when
+                    await asyncio.sleep(BUSY_PAUSE)
+                self._stale = False
+                try:
+                    systems, _, faults = await self._systems(driver.common)
+                except BaseException:
+                    self._stale = True  # they are looked at again with the next round
+                    raise
+                driver.configure(systems, faults)
+        finally:
+            self._configuring = False
 
     async def _round(self, driver: Driver) -> None:
         """Look at the truth once, and do what has to be done once a second."""
         try:
             await self._catch_up(driver)
-            if await driver.look():
-                await self._configure(driver)
+            if await driver.look() or self._stale:
+                self._changed(driver)
             driver.trouble = None
         except CircusError as error:
             if driver.trouble is None:
@@ -217,10 +242,11 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             self._serve(driver)
 
     async def _catch_up(self, driver: Driver) -> None:
+        """Take note of what circusd was told and we did not hear."""
         if await self._told("aurora_heard") not in {None, driver.heard} and driver.hear(
             await self._told("aurora_commands") or []
         ):
-            await self._configure(driver)
+            self._changed(driver)
 
     async def _told(self, key: str) -> Any:  # noqa: ANN401 - what hooks have put there
         """Return what our hooks in circusd say; None where they have nothing to say."""
@@ -260,10 +286,12 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     async def _finish(self, why: str) -> None:
         driver = self._driver
+        self._standing.end(driver, why)
         if driver is not None:
             if driver.draining:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(driver.stopped.wait(), STOP_PATIENCE)
+            driver.drilling.close()
             driver.record("controller_stopped", None, {"pid": os.getpid(), "why": why, "orderly": driver.draining})
             driver.close()
         if self._api is not None:
