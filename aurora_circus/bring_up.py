@@ -216,10 +216,9 @@ def _take_down(session: Session, interrupts: Interrupts) -> int:
 def _ended(session: Session) -> int:
     """Say what it means that circusd is gone."""
     context, terminal, code = session.context, session.terminal, session.child.returncode
-    records = session.rest()
-    for line in take_down.lines(records, session.began):
+    for line in take_down.lines(session.rest(), session.began):
         terminal.say(line)
-    if any(each["event"] == "controller_stopped" and each["details"].get("orderly") for each in records):
+    if session.orderly():
         terminal.say(f"The fleet {context.fleet.name} was taken down from elsewhere.")
         return 0
     how = Exit(*processes.from_exit_code(code))

@@ -519,7 +519,16 @@ class Driver:
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
         frozen = memory.freeze(current[0], shift)
-        self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd, "boot": self._boot})
+        written = {"seq": self.journal.head.seq, "chain": self.journal.head.link}
+        self._state.save(
+            {
+                "systems": frozen,
+                "heard": self._heard,
+                "circusd": self._circusd,
+                "boot": self._boot,
+                "journal": written,
+            }
+        )
 
     @property
     def state_error(self) -> str | None:

@@ -13,7 +13,7 @@ What it adds:
 - A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
   whole process group is gone before its turn is over.
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
-- A system's environment is exactly what its settings say, unmangled.
+- A system's environment is exactly what its settings say, unmangled, and without what is between us and systemd.
 - Why a process could not be started is kept, for the plugin to say.
 - circusd's own timers go by a clock that nobody sets: by the machine's, one set back an hour would be an hour without
   a look at who has died, the plugin included.
@@ -43,6 +43,7 @@ from tornado.ioloop import IOLoop
 from aurora_circus import locks, processes, refusals
 from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
+from aurora_circus.notify import PRIVATE
 
 WINDOWS = sys.platform == "win32"
 SAY_AGAIN = 0.05
@@ -94,7 +95,7 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
         watcher.aurora_port = watcher.env["AURORA_PORT"]
     port = getattr(watcher, "aurora_port", settings["port"])
     watcher.env = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in PRIVATE},
         **settings["env"],
         "PORT": str(port),
         "AURORA_PORT": str(port),

@@ -128,11 +128,10 @@ def start(fleet: Fleet, ini: Path, warn: Callable[[str], None]) -> "subprocess.P
         with os.fdopen(open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
 
             def popen(how: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
-                environment = _environment()
                 return subprocess.Popen(
                     argv,
                     cwd=ini.parent,
-                    env=environment,
+                    env=environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -149,7 +148,7 @@ def start(fleet: Fleet, ini: Path, warn: Callable[[str], None]) -> "subprocess.P
         raise MachineError(f"starting circusd: {error}") from error
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return our environment; where we run from a bare checkout, circusd is told where that is.
 
     Only there: the systems inherit it.

@@ -62,6 +62,8 @@ class Session:
         """Whether the plugin was there once: from then on, trouble with it is no reason to end anything."""
         self._since = last_number(context.fleet)
         self._feed: Feed | None = None
+        self._ended_well = False
+        """Whether what was shown last of the plugin is an orderly end."""
 
     def settle(self, keys: Sequence[str], started: Callable[[], None]) -> list[str]:
         """Show the fleet come up until nobody becomes anything else by itself; return who is not as wanted.
@@ -126,6 +128,10 @@ class Session:
         """Return who is wanted down."""
         return [key for key, each in (self._status() or {}).items() if each.get("state") == "stopped"]
 
+    def orderly(self) -> bool:
+        """Say whether the fleet went down in good order, by the journal."""
+        return _ended_well(self.rest(), before=self._ended_well)
+
     def rest(self) -> Sequence[Record]:
         """Return what the journal says beyond what was shown."""
         return FileFeed(self.config, self._since, clock=self.clock).read(0)
@@ -145,6 +151,7 @@ class Session:
                 self._feed = self._files()
                 continue
             self._since = feed.since
+            self._ended_well = _ended_well(records, before=self._ended_well)
             if not records and self.child.poll() is not None:
                 raise CircusdEndedError
             return records
@@ -191,6 +198,14 @@ class Session:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+
+def _ended_well(records: Sequence[Record], *, before: bool) -> bool:
+    """Say whether the plugin went down in good order, and no other came after it."""
+    for each in records:
+        if each["event"] in {"controller_started", "controller_stopped"}:
+            before = bool(each["details"].get("orderly"))
+    return before
 
 
 def end_of(file: Path) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from circus.plugins import CircusPlugin
 from zmq.eventloop.zmqstream import ZMQStream
 
-from aurora_circus import ports, processes, settings
+from aurora_circus import chain, ports, processes, settings
 from aurora_circus.access import Tokens
 from aurora_circus.api import Api
 from aurora_circus.backend import Backend
@@ -33,6 +33,7 @@ from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
 from aurora_circus.server import ApiServer, PortTakenError
+from aurora_circus.standing import Standing
 from aurora_circus.statefile import StateFile
 from aurora_circus.stops import Stops
 
@@ -75,6 +76,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._stale = False
         """Whether circusd's watchers may have changed since they were read."""
         self._configuring = False
+        self._standing = Standing(os.environ)
 
     # --- circus's side ---------------------------------------------------------------------------------------------
 
@@ -118,6 +120,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         assert self._driver is not None  # noqa: S101 - _begin has made it
         while self._ending is None:
             await self._driver.run(self._round(self._driver), "look at circusd")
+            self._standing.look(self._driver)
             await asyncio.sleep(LOOK_EVERY)
 
     async def _begin(self) -> None:
@@ -133,9 +136,12 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         text = options["fleet"]
         common = settings.loads(settings.Fleet, text if text.startswith("{") else unquote(text))
         systems, pids, faults = await self._systems(common)
-        journal = Journal(Path(common.log_dir) / "events.jsonl", common.name, common.journal)
-        journal.start()
         state = StateFile(Path(common.run_dir) / "state.json")
+        saved = state.load()
+        journal = Journal(
+            Path(common.log_dir) / "events.jsonl", common.name, common.journal, known=chain.head(saved.get("journal"))
+        )
+        journal.start()
         now = self._clock.monotonic()
         spread = random.SystemRandom()
         fleet = Fleet(systems, now, heartbeat=common.journal.heartbeat, spread=lambda: spread.uniform(-1.0, 1.0))
@@ -150,7 +156,6 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             circusd=self._circusd,
             catch_up=lambda: self._catch_up(driver),
         )
-        saved = state.load()
         if state.fault is not None:
             log.error("%s", state.fault)
         memories = driver.recall(saved)
@@ -274,6 +279,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     async def _finish(self, why: str) -> None:
         driver = self._driver
+        self._standing.end(driver, why)
         if driver is not None:
             if driver.draining:
                 with contextlib.suppress(TimeoutError):
