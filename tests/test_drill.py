@@ -175,6 +175,13 @@ def test_what_is_refused_is_refused_before_anybody_is_asked(world: World) -> Non
     assert world.orders() == []
 
 
+def test_an_older_controller_cannot_be_judged(world: World) -> None:
+    """It does not say all that its promises are made of."""
+    world.api.on("GET /explain/router", {"policy": {"interval": 5.0}, "attempts_used": 0})
+    with pytest.raises(AuroraError, match="does not say its 'timeout': it is of an earlier version"):
+        world.run(Fault.KILL)
+
+
 def test_an_hour_is_the_longest(world: World) -> None:
     """A system that is looked at once a day is not drilled like this."""
     world.api.on("GET /explain/router", {"policy": {**POLICY, "interval": 86400.0}, "attempts_used": 0})
