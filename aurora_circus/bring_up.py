@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aurora_circus import (
+    claims,
     launch,
     leftovers,
     lookup,
@@ -65,6 +66,7 @@ def up(order: Order) -> int:
 def _up(order: Order) -> int:
     context = order.context
     config, terminal = context.config, context.terminal
+    claims.check(config)
     with Interrupts() as interrupts:
         running = lookup.find(config.fleet)
         if running is not None:

@@ -506,7 +506,8 @@ class Driver:
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
         frozen = memory.freeze(current[0], shift)
-        self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd, "boot": self._boot})
+        about = {"file": self.common.file, "circusd": self._circusd, "boot": self._boot}
+        self._state.save({"systems": frozen, "heard": self._heard, **about})
 
     @property
     def state_error(self) -> str | None:

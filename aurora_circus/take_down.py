@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aurora_circus import launch, leftovers, lookup
+from aurora_circus import claims, launch, leftovers, lookup
 from aurora_circus.clock import parse_rfc3339
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -44,8 +44,10 @@ def down(context: Context) -> int:
     """Take this fleet down, whatever is up of it; return the exit code.
 
     Raises:
+        ConfigError: what runs there was brought up from another fleet file.
         NotRunningError: there is nothing.
     """
+    claims.check(context.config)
     terminal, fleet = context.terminal, context.fleet
     process = lookup.find(fleet)
     if process is not None:

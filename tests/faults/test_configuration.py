@@ -191,7 +191,8 @@ FAULT = re.compile(r"[^:]*fleet\.toml: [^:]+: found .*, expected .+", re.DOTALL)
 PIECES = (
     "%", "%(x)s", "$(circus.env.HOME)", "$(id)", "((circus.wid))", "$HOME", " ; ", ";", "#", "\n", "\n[watcher:x]\n",
     "'", '"', "`id`", "\\", "\u202e", "\u0000", "\u0085", "\u2028", "\r", "\t", " ", "\x1b[31m", "\x7f", "<b>", "&&",
-    "|", "*", "{port}", "{python}", "{", "}", "é", "日本", "\U0001f600", "../..", "~", "\ufeff", "=", "[x]", "a" * 10_000,
+    "|", "*", "{port}", "{python}", "{", "}", "é", "日本", "\U0001f600", "../..", "~", "\ufeff", "=", "[x]",
+    "a" * 10_000,
 )  # fmt: skip
 HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=5).map("".join)
 FIELDS = ("title", "command", "working_dir", "env", "probe.path", "depends_on", "log_dir", "name", "python", "circus")
