@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from concurrent.futures import Executor
 from typing import Any, Literal
 
-from aurora_circus import facts, logs, memory, outside, ports, probe, processes, settings
+from aurora_circus import facts, logs, memory, outside, ports, processes, settings
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
+from aurora_circus.drilling import Drilling
 from aurora_circus.errors import CircusBusyError, CircusError, MachineError
-from aurora_circus.facts import Fact, Outcome, Process, State
+from aurora_circus.facts import Exit, Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
 from aurora_circus.lifecycle import SPAWN_PATIENCE, Lifecycle
@@ -92,6 +93,7 @@ class Driver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawning: set[str] = set()
         self.reaper = Reaper(self, lambda: self.fleet.lives)
+        self.drilling = Drilling(self)
         self._log_faults: dict[str, str] = {}
         self._heard = 0
         self._same = False
@@ -146,6 +148,7 @@ class Driver:
             said = {**details, "at": rfc3339(self.clock.wall())}
             for each in details.get("servers", ()):  # type: ignore[attr-defined] # a list of keys in this event
                 self.asked[each] = said
+            self.drilling.commanded(details.get("servers", ()), details.get("by"))  # type: ignore[arg-type] # as above
         elif event == "server_stopped" and key is not None:
             self.start(self._after_stop(key), f"stop of {key}")
 
@@ -218,6 +221,7 @@ class Driver:
         # asyncio calls by its clock's resolution too early: what is not due yet would be looked at again and again
         self._timer = None if due is None else self._loop.call_at(due + self.clock.resolution, self._tick)
         self._remember()
+        self.drilling.check()
         if all(each.state is State.STOPPED for each in self.fleet):
             self.stopped.set()
         else:
@@ -236,6 +240,8 @@ class Driver:
         """Await one step; whatever goes wrong in it is said, and harms nobody else."""
         try:
             await work
+        except MemoryError:
+            raise  # what was half done may be anything: the plugin ends, and begins anew
         except Exception as error:
             log.exception("%s failed", what)
             self.journal.record(
@@ -305,6 +311,7 @@ class Driver:
             return
         self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
+        self.drilling.appeared(key, process)
 
     def _end(self, key: str, process: Process, how: Callable[[Process], bool]) -> None:
         try:
@@ -341,7 +348,7 @@ class Driver:
         began = self.clock.wall()
         for _ in range(TRIES):
             asked = self.clock.monotonic()
-            outcome = await probe.look(system.port, system.probe)
+            outcome = await self.drilling.look(key, process, system)
             if outcome.ok or self.clock.monotonic() - asked < system.probe.timeout + LATE:
                 break
         if outcome.ok and verify:
@@ -447,6 +454,14 @@ class Driver:
         """Take circusd's word that it spawned a process; if it was not for us, it is taken over."""
         process = processes.identify(pid)
         if key in self.fleet.lives and key not in self._spawning and process is not None:
+            self.start(self._follow(key, process), f"start of {key}")
+
+    async def _follow(self, key: str, process: Process) -> None:
+        """Take over what circusd has started; the end of the process before it is told first."""
+        before = self.fleet.lives[key].process
+        if before is not None and before != process:
+            await self.reaper.last_word(key, before)
+        if key not in self._spawning:
             self.appeared(key, process)
 
     async def look(self) -> bool:
@@ -506,8 +521,17 @@ class Driver:
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
         frozen = memory.freeze(current[0], shift)
-        about = {"file": self.common.file, "circusd": self._circusd, "boot": self._boot}
-        self._state.save({"systems": frozen, "heard": self._heard, **about})
+        written = {"seq": self.journal.head.seq, "chain": self.journal.head.link}
+        self._state.save(
+            {
+                "systems": frozen,
+                "heard": self._heard,
+                "file": self.common.file,
+                "circusd": self._circusd,
+                "boot": self._boot,
+                "journal": written,
+            }
+        )
 
     @property
     def state_error(self) -> str | None:
@@ -531,6 +555,14 @@ class Driver:
             self._heard = heard
         return memories
 
+    def _replaced_unseen(self, key: str, before: Process | None, process: Process) -> None:
+        """Tell of an end, and of a start, that nobody saw: circusd was told to while the plugin was away."""
+        assert before is not None  # noqa: S101 - the caller has looked
+        self.record("server_exited", key, {"pid": before.pid, **dataclasses.asdict(Exit()), "after": None})
+        details = {"cause": "started outside", "attempt": 0, "of": self.fleet.lives[key].system.max_attempts}
+        self.record("server_starting", key, details)
+        log.info("%s: process %d has taken the place of %d, unseen", key, process.pid, before.pid)
+
     def adopt(self, memories: Mapping[str, Memory], running: Mapping[str, Sequence[int]]) -> list[str]:
         """Take over what runs, and know what an earlier circusd left; return the systems that were taken over."""
         now = self.clock.monotonic()
@@ -544,6 +576,8 @@ class Driver:
                 process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
                 if process is not None and processes.alive(process) and life.wanted:
                     adopted.append(key)
+                    if self._same and known.process not in {None, process}:
+                        self._replaced_unseen(key, known.process, process)
                     life.adopt(now, process)
                     life.spawned_at = now - processes.age(process, self.clock.wall())
                     self.reaper.watch(key, process)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aurora_circus import claims
+from aurora_circus import origin
 from aurora_circus.client import Client, ForeignError, LostError, RefusedError, Reply
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
@@ -65,7 +65,7 @@ def connect(context: Context, *, patience: float = RESTART_PATIENCE) -> tuple[Cl
         NotRunningError: the fleet does not run, or somebody else is where its API should be.
         Unreachable: it runs, and does not answer.
     """
-    claims.check(context.config)
+    origin.check(context.config)
     client = client_of(context)
     until = context.clock.monotonic() + patience
     while True:

@@ -56,7 +56,8 @@ class Reaper:
         self._lives = lives
         self._loop = asyncio.get_running_loop()
         self._watched: dict[Process, processes.Watch] = {}
-        self._ending: set[Process] = set()
+        self._ending: dict[Process, asyncio.Event] = {}
+        """Whose end was seen, until nobody of their groups is left; set when the end was told."""
         self._batch: list[tuple[str, Process]] = []
         self._last: asyncio.Event | None = None
         self._words: dict[int, int] = {}
@@ -94,9 +95,15 @@ class Reaper:
             if life.process is not None and life.process not in self._watched and not processes.alive(life.process):
                 self._ended(key, life.process)
 
+    async def last_word(self, key: str, process: Process) -> None:
+        """Wait until the end of ``process`` was told, where it has ended: who comes after it is heard after it."""
+        if not processes.alive(process):
+            self._ended(key, process)
+            await self._ending[process].wait()
+
     def _ended(self, key: str, process: Process) -> None:
         if process not in self._ending:
-            self._ending.add(process)
+            self._ending[process] = asyncio.Event()
             if not self._batch:
                 self._loop.call_soon(self._tell_batch)
             self._batch.append((key, process))
@@ -125,6 +132,7 @@ class Reaper:
         finally:
             self._driver.tell(facts.Exited(at, key, process, how, holder))
             told.set()
+            self._ending[process].set()
             watch = self._watched.pop(process, None)
             if watch is not None:
                 watch.close()
@@ -171,4 +179,4 @@ class Reaper:
             finally:
                 watch.close()
         self._driver.tell(facts.Gone(self._driver.clock.monotonic(), key, process))
-        self._ending.discard(process)
+        self._ending.pop(process, None)

@@ -60,6 +60,8 @@ def replay(records: Iterable[Mapping[str, Any]], so_far: Story | None = None) ->
         event, details = record["event"], record["details"]
         if event == "controller_started":
             story.taken_over = set(story.chapters)
+            for each in story.chapters.values():  # it may have been replaced while nobody looked
+                each.pid = None
             continue
         if event == "journal_gap":  # what is lost may have been about anybody
             story.chapters.clear()

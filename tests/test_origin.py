@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_circus import claims, fleetfile, leftovers, lookup
+from aurora_circus import fleetfile, leftovers, lookup, origin
 from aurora_circus.config import Config
 from aurora_circus.errors import ConfigError
 from aurora_circus.facts import Process
@@ -34,27 +34,27 @@ def test_another_files_fleet_is_not_ours(mine: Config, tmp_path: Path, monkeypat
     other.write_text(FLEET, encoding="utf-8")
     saved(mine, {"file": str(other)})
     with pytest.raises(ConfigError) as caught:
-        claims.check(mine)
+        origin.check(mine)
     (fault,) = caught.value.faults
     assert fault.startswith(
         f"{mine.source}: fleet.run_dir: found {mine.fleet.run_dir}, where the fleet of {other} runs"
     )
     assert fault.endswith(f"--fleet {other}")
     with pytest.raises(ConfigError):
-        claims.check(dataclasses.replace(mine, file="the built-in defaults"))
+        origin.check(dataclasses.replace(mine, file="the built-in defaults"))
     monkeypatch.setattr(lookup, "find", lambda _: None)
-    claims.check(mine)
+    origin.check(mine)
     monkeypatch.setattr(leftovers, "surviving", lambda _: {"web": [Process(7, 1.0)]})
     with pytest.raises(ConfigError):
-        claims.check(mine)
+        origin.check(mine)
 
 
 def test_our_own_fleet_is_ours(mine: Config, tmp_path: Path) -> None:
     """By whatever name; also one of a file that was renamed, and one of which nobody says where it came from."""
     states: list[object] = [{"file": mine.file}, {"file": str(tmp_path / "renamed.toml")}, {"file": 7}, {}, [], "x"]
-    claims.check(mine)
+    origin.check(mine)
     for state in [*states, {"file": "the built-in defaults"}, {"file": str(tmp_path / "x" / ".." / "mine.toml")}]:
         saved(mine, state)
-        claims.check(mine)
+        origin.check(mine)
     (Path(mine.fleet.run_dir) / "state.json").write_text("{", encoding="utf-8")
-    claims.check(mine)
+    origin.check(mine)
