@@ -526,6 +526,7 @@ class Driver:
             {
                 "systems": frozen,
                 "heard": self._heard,
+                "file": self.common.file,
                 "circusd": self._circusd,
                 "boot": self._boot,
                 "journal": written,
