@@ -24,6 +24,7 @@ PURE = (
     "facts",
     "fleet",
     "journal_lines",
+    "keeper",
     "lifecycle",
     "liveness",
     "oracle",

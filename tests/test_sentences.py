@@ -15,6 +15,16 @@ ROOT = Path(__file__).parent.parent
 NOW = parse_rfc3339("2026-01-02T03:10:00Z")
 
 TOLD: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "circusd_replaced",
+        {"why": "killed by SIGKILL", "old": 6, "new": 8, "attempt": 1},
+        "circusd (pid 6) is replaced by pid 8: killed by SIGKILL",
+    ),
+    (
+        "circusd_given_up",
+        {"attempts": 8, "pid": 9, "why": "exited with code 1"},
+        "circusd is given up after 8 attempts, the last one pid 9: exited with code 1",
+    ),
     ("controller_started", {"pid": 7, "circusd": 6}, "the controller runs (pid 7, under circusd 6)"),
     ("controller_stopped", {"pid": 7, "why": "SIGTERM", "orderly": True}, "the controller (pid 7) ends: SIGTERM"),
     (
