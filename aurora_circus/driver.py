@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from concurrent.futures import Executor
 from typing import Any, Literal
 
-from aurora_circus import facts, logs, memory, outside, ports, probe, processes, settings
+from aurora_circus import facts, logs, memory, outside, ports, processes, settings
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
+from aurora_circus.drilling import Drilling
 from aurora_circus.errors import CircusBusyError, CircusError, MachineError
 from aurora_circus.facts import Exit, Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
@@ -92,6 +93,7 @@ class Driver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawning: set[str] = set()
         self.reaper = Reaper(self, lambda: self.fleet.lives)
+        self.drilling = Drilling(self)
         self._log_faults: dict[str, str] = {}
         self._heard = 0
         self._same = False
@@ -146,6 +148,7 @@ class Driver:
             said = {**details, "at": rfc3339(self.clock.wall())}
             for each in details.get("servers", ()):  # type: ignore[attr-defined] # a list of keys in this event
                 self.asked[each] = said
+            self.drilling.commanded(details.get("servers", ()), details.get("by"))  # type: ignore[arg-type] # as above
         elif event == "server_stopped" and key is not None:
             self.start(self._after_stop(key), f"stop of {key}")
 
@@ -218,6 +221,7 @@ class Driver:
         # asyncio calls by its clock's resolution too early: what is not due yet would be looked at again and again
         self._timer = None if due is None else self._loop.call_at(due + self.clock.resolution, self._tick)
         self._remember()
+        self.drilling.check()
         if all(each.state is State.STOPPED for each in self.fleet):
             self.stopped.set()
         else:
@@ -236,6 +240,8 @@ class Driver:
         """Await one step; whatever goes wrong in it is said, and harms nobody else."""
         try:
             await work
+        except MemoryError:
+            raise  # what was half done may be anything: the plugin ends, and begins anew
         except Exception as error:
             log.exception("%s failed", what)
             self.journal.record(
@@ -305,6 +311,7 @@ class Driver:
             return
         self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
+        self.drilling.appeared(key, process)
 
     def _end(self, key: str, process: Process, how: Callable[[Process], bool]) -> None:
         try:
@@ -341,7 +348,7 @@ class Driver:
         began = self.clock.wall()
         for _ in range(TRIES):
             asked = self.clock.monotonic()
-            outcome = await probe.look(system.port, system.probe)
+            outcome = await self.drilling.look(key, process, system)
             if outcome.ok or self.clock.monotonic() - asked < system.probe.timeout + LATE:
                 break
         if outcome.ok and verify:
@@ -514,7 +521,16 @@ class Driver:
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
         frozen = memory.freeze(current[0], shift)
-        self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd, "boot": self._boot})
+        written = {"seq": self.journal.head.seq, "chain": self.journal.head.link}
+        self._state.save(
+            {
+                "systems": frozen,
+                "heard": self._heard,
+                "circusd": self._circusd,
+                "boot": self._boot,
+                "journal": written,
+            }
+        )
 
     @property
     def state_error(self) -> str | None:

@@ -36,7 +36,13 @@ def only_colours(text: str) -> str:
 
 def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None = None) -> str:
     """Return ``value`` as JSON that reads back the same and is safe to look at: what is not seen is escaped."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return in_json(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def in_json(text: str) -> str:
+    """Return JSON that reads back the same and is safe to look at: JSON itself lets some of what is not seen stand."""
+    if text.isprintable():
+        return text
     # Line breaks stand between the values alone: within them, JSON itself escapes those.
     return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
 

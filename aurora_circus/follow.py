@@ -10,7 +10,7 @@ from aurora_circus.client import LostError, RefusedError
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, NotRunningError
-from aurora_circus.feed import PAGE, ApiFeed, journal_path, newest
+from aurora_circus.feed import PAGE, ApiFeed, after, journal_path, newest
 from aurora_circus.files import open_regular
 from aurora_circus.records import Record
 
@@ -35,25 +35,63 @@ class Events:
         self._server, self._event, self._as_json = server, event, as_json
         self._changes = sentences.Changes()
 
-    def show(self, count: int, *, follow: bool) -> None:
+    def show(self, count: int | None, *, follow: bool, since: int | None = None) -> None:
         """Write the last ``count`` records, and, where asked to ``follow``, all that come; that has no end.
+
+        With ``since`` these are the first ones that have a greater number; all, where ``count`` is None.
 
         Where the fleet does not run, the journal is read from its file.
 
         Raises:
             NotRunningError: there is no fleet, or it is gone for good.
+            UnknownServerError: neither the fleet nor its journal knows the system.
         """
+        self._check_server()
         try:
             client, _ = reach.connect(self._context)
         except (NotRunningError, reach.Unreachable):
-            found = newest(self._context.fleet, PAGE, self._server, self._event)
-            self._write(self._chosen(found)[-count:] if count else [])
+            self._from_files(count, since)
             self._terminal.warn(f"(read from {journal_path(self._context.fleet)})")
             raise
-        page = client.get("/events", limit=PAGE, server=self._server, event=self._event)
-        self._write(self._chosen(page["events"])[-count:] if count else [])
+        if since is None:
+            page = client.get("/events", limit=PAGE, server=self._server, event=self._event)
+            feed = ApiFeed(client, int(page["next"]), server=self._server, event=self._event)
+            self._write(self._last(page["events"], count))
+        else:
+            feed = ApiFeed(client, since, server=self._server, event=self._event)
+            self._catch_up(feed, count)
         if follow:
-            self._follow(ApiFeed(client, int(page["next"]), server=self._server, event=self._event))
+            self._follow(feed)
+
+    def _check_server(self) -> None:
+        """Refuse a system that nobody ever heard of: silence would say that nothing has happened to it."""
+        fleet, known = self._context.fleet, [each.key for each in self._context.config.systems]
+        if self._server is None or self._server in known or newest(fleet, 1, self._server):
+            return
+        from aurora_circus import operate  # noqa: PLC0415 - only for what goes wrong
+
+        operate.check_keys([self._server], known)
+
+    def _from_files(self, count: int | None, since: int | None) -> None:
+        fleet = self._context.fleet
+        if since is None:
+            self._write(self._last(newest(fleet, PAGE, self._server, self._event), count))
+        else:
+            found = self._chosen(after(fleet, since, None, self._server, self._event))
+            self._write(found if count is None else found[:count])
+
+    def _last(self, found: Sequence[Record], count: int | None) -> Sequence[Record]:
+        chosen = self._chosen(found)
+        return chosen if count is None else chosen[-count:] if count else []
+
+    def _catch_up(self, feed: ApiFeed, count: int | None) -> None:
+        """Write what there is already, page by page."""
+        left, before = count, -1
+        while feed.since != before and left != 0:
+            before = feed.since
+            found = self._chosen(feed.read(0.0))
+            self._write(found if left is None else found[:left])
+            left = None if left is None else max(0, left - len(found))
 
     def _follow(self, feed: ApiFeed) -> NoReturn:
         while True:

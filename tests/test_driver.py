@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from aurora_circus import settings
+from aurora_circus.chain import Head
 from aurora_circus.clock import Clock
 from aurora_circus.driver import Driver
 from aurora_circus.facts import State
@@ -24,6 +25,7 @@ class Nobody:
     """Takes what is said, and does nothing about it."""
 
     last_error = None
+    head = Head(0)
 
     def __getattr__(self, _: str) -> Any:
         """Return something that can be called."""

@@ -72,13 +72,13 @@ def test_what_is_asked_for_is_asked_of_the_api(
     tmp_path: Path, api: FakeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who asks for health checks gets them; none at all can be asked for too."""
-    api.on("GET /events", {"events": [record(1, "health_check", "a", failures=0, state="healthy")], "next": 1})
-    found = events(fleet(tmp_path, api.port), server="a", event="health_check")
+    api.on("GET /events", {"events": [record(1, "health_check", "brain", failures=0, state="healthy")], "next": 1})
+    found = events(fleet(tmp_path, api.port), server="brain", event="health_check")
     found.show(0, follow=False)
     assert capsys.readouterr().out == ""
     found.show(1, follow=False)
     assert "healthy" in capsys.readouterr().out
-    assert api.asked[-1][1] == {"limit": "1000", "server": "a", "event": "health_check"}
+    assert api.asked[-1][1] == {"limit": "1000", "server": "brain", "event": "health_check"}
 
 
 def test_a_restart_of_the_plugin_loses_and_repeats_nothing(
