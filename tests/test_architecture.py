@@ -25,6 +25,7 @@ PURE = (
     "fleet",
     "journal_lines",
     "lifecycle",
+    "means",
     "oracle",
     "outside",
     "promises",
