@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
-from aurora_circus import chain, drills, logs, views
+from aurora_circus import chain, drills, liveness, logs, views
 from aurora_circus.clock import rfc3339
 from aurora_circus.driver import Driver
 from aurora_circus.errors import MachineError, UnknownServerError
-from aurora_circus.facts import State
 from aurora_circus.fleet import Operation, Verb
 from aurora_circus.lifecycle import Lifecycle
 
@@ -18,8 +17,6 @@ COMMAND_PATIENCE = 5.0
 """Seconds for the event loop to accept a command; it takes a millisecond, or the plugin hangs."""
 SAVE_PATIENCE = 0.06
 """Seconds that an answer waits for the wish to be on the disk, so that what was accepted lasts; an answer takes 0.1."""
-LATE = 5.0
-"""Seconds without a look at circusd, or beyond a probe's time, after which this controller is not healthy."""
 LINES_SHOWN = 20
 Result = TypeVar("Result")
 
@@ -211,15 +208,9 @@ class Backend:
         """Say how this controller itself is: circusd answers, probes are on time, the journal is writable."""
         driver = self._driver
         now = driver.clock.monotonic()
-        late = []
         with driver.lock:
-            for life in driver.fleet:
-                checked = life.state is State.HEALTHY and life.last_at is not None
-                probe = life.system.probe
-                if checked and now - (life.last_at or now) > probe.interval + probe.timeout + LATE:
-                    late.append(life.system.key)
-        looked = driver.looked_at
-        circusd = driver.trouble is None and looked is not None and now - looked < LATE
+            late = liveness.late(driver.fleet, now)
+        circusd = liveness.answers(now, driver.looked_at, driver.trouble)
         writable = driver.journal.writable
         state = driver.state_error
         head = chain.Past(driver.journal.head, driver.journal.last_seq)

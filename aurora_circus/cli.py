@@ -16,6 +16,7 @@ from aurora_circus import escapes
 from aurora_circus.commands import Commands, fleet_options, load, until_ctrl_c
 from aurora_circus.drill_command import drill
 from aurora_circus.errors import AuroraError
+from aurora_circus.service_cli import COMMANDS as SERVICE_COMMANDS
 
 PLATFORMS = ("linux", "darwin", "win32")
 SHELL = "powershell" if sys.platform == "win32" else "sh"
@@ -119,7 +120,7 @@ def schema() -> None:
 @click.option("-d", "--detach", is_flag=True, help="Return when all have settled; the fleet goes on.")
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 def up(keys: tuple[str, ...], detach: bool, **options: str | None) -> None:
-    """Bring the fleet up in order, and show how each system comes up.
+    """Bring the fleet up, in order, and show how that goes.
 
     With KEYs only these are brought up, and what they depend on. The circus.ini that is run is written beside the
     fleet's file.
@@ -340,6 +341,8 @@ def env(shell: str, **options: str | None) -> None:
 
 
 cli.add_command(drill)
+for _each in SERVICE_COMMANDS:
+    cli.add_command(_each)
 
 
 def main() -> None:

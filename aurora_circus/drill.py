@@ -8,20 +8,33 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from aurora_circus import drills, lookup, operate, oracle, promises, reach, report, sentences, story, witness
+from aurora_circus import (
+    drill_words,
+    drills,
+    lookup,
+    operate,
+    oracle,
+    promises,
+    reach,
+    report,
+    sentences,
+    story,
+    witness,
+)
 from aurora_circus.client import ApiError, Client, LostError, RefusedError
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
+from aurora_circus.drill_words import Outcome, Subject
 from aurora_circus.drills import CONTROLLER, STANDS_IN, Fault
 from aurora_circus.errors import AuroraError
 from aurora_circus.feed import ApiFeed
 from aurora_circus.interrupts import Interrupts
-from aurora_circus.promises import BACK, Course, Policy, Promise, Verdict
+from aurora_circus.promises import BACK, Course, Policy, Promise
 from aurora_circus.standin import StandIn
 from aurora_circus.terminal import clean, duration
 
@@ -29,58 +42,28 @@ POLL = 2.0
 """Seconds that the API may keep us waiting for a record."""
 LATE = 15.0
 """Seconds after which one that is late is waited for no longer."""
-SETTLE = 15.0
-"""Seconds for everything to be as before, when the drill is over."""
-_AGAIN = 0.05
-_LOOK = 0.5
-_TOO_LATE = 1.0
+TOO_LATE = 1.0
 """Seconds after a probe's timeout at which a slow stand-in answers."""
 HISTORY = frozenset({"seq", "order", "replay"})
-"""Rules about what the journal tells of earlier days."""
-ABOUT = {
-    Fault.KILL: "its process group is killed (SIGKILL)",
-    Fault.HANG: "its process group is frozen (SIGSTOP): it takes connections and answers nobody",
-    Fault.SLOW_HEALTH: "a stand-in answers for its health, too late; the program itself is not touched",
-    Fault.HTTP_500: "a stand-in answers for its health, with status 500; the program itself is not touched",
-    Fault.CRASH_LOOP: "its process and the next ones are killed as soon as they are there, {strikes} in all",
-    Fault.PLUGIN_KILL: "the plugin, which watches and serves the API, is killed (SIGKILL); no system is touched",
-}
+"""Rules of the oracle's about what the journal tells of earlier days: no reason not to begin."""
+_AGAIN = 0.05
+_LOOK = 0.5
+
+
+class NotWantedError(AuroraError):
+    """Whoever was asked said no."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What was typed."""
 
-    fault: Fault
-    key: str
-    """``aurora`` for the plugin."""
+    subject: Subject
     yes: bool = False
     force: bool = False
     as_json: bool = False
     slack: float = promises.SLACK
     """Seconds on top of each promise."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of it."""
-
-    verdicts: list[Verdict] = field(default_factory=list)
-    touched: list[str] = field(default_factory=list)
-    """Other systems that did not keep their process."""
-    findings: list[str] = field(default_factory=list)
-    """What does not hold, and did before."""
-    spoilt: str | None = None
-    pids: tuple[int | None, int | None] = (None, None)
-
-    @property
-    def kept(self) -> bool:
-        """Whether every promise was."""
-        return self.spoilt is None and not self.touched and not self.findings and all(v.kept for v in self.verdicts)
-
-
-class NotWantedError(AuroraError):
-    """Whoever was asked said no."""
 
 
 def run(wish: Wish, context: Context) -> int:
@@ -92,72 +75,85 @@ class _Drill:
     """One drill."""
 
     def __init__(self, wish: Wish, context: Context) -> None:
-        self.wish, self._context = wish, context
+        self._wish, self._context = wish, context
+        self._fault, self._key = wish.subject.fault, wish.subject.key
         self._terminal, self._clock = context.terminal, context.clock
-        self._client, health = reach.connect(context)
-        self._status = self._client.get("/status")
-        if wish.key != CONTROLLER:
-            operate.check_keys([wish.key], list(self._status))
+        self._say = self._terminal.warn if wish.as_json else self._terminal.say
         self._story: story.Story | None = None
-        self._seen = self._look(self._client, health)
-        self._wrong = oracle.judge(self._seen)
-        self._plugin = _plugin(self._client)
-        policy, strikes = None, 0
-        if wish.key != CONTROLLER:
-            policy = Policy.of(self._client.get(f"/explain/{wish.key}"))
-            strikes = drills.strikes(wish.fault, drills.attempts_left(self._status[wish.key]))
-        self._policy, self._strikes = policy, strikes
-        self._promises: Sequence[Promise] = promises.of(wish.fault, policy, strikes)
+        self._client, _ = reach.connect(context)
 
     def run(self) -> int:
         """Ask, do, watch, report."""
-        refused = self._refusal()
-        if refused is not None:
-            self._terminal.warn(f"no drill: {refused}")
-            return 1
-        for line in self._plan():
-            (self._terminal.warn if self.wish.as_json else self._terminal.say)(line)
-        self._ask()
+        self._prepare()
+        for line in drill_words.plan(
+            self._wish.subject, self._promises, self._strikes, critical=bool(self._before.get("critical"))
+        ):
+            self._say(line)
+        if not self._wish.yes:
+            self._ask()
+            self._prepare()  # that took its time
         with Interrupts():
             try:
                 outcome = self._do()
             except KeyboardInterrupt:  # from here on, others wait: what is left to be done takes a moment
                 return self._interrupted()
-        self._report(outcome)
+        if self._wish.as_json:
+            found = drill_words.as_json(self._wish.subject, outcome)
+            self._terminal.say(json.dumps(found, indent=2, ensure_ascii=False))
+        else:
+            for line in drill_words.report(self._wish.subject, outcome):
+                self._terminal.say(line)
+        if not outcome.kept:
+            words = ("events",) if self._key == CONTROLLER else ("explain", self._key)
+            self._terminal.warn(f"why, and what next: {self._context.advice(*words)}")
         return 0 if outcome.kept else 1
 
     # --- before ----------------------------------------------------------------------------------------------------
 
-    def _refusal(self) -> str | None:
-        wish = self.wish
-        reason = drills.refusal(wish.fault, wish.key, self._status, force=wish.force)
-        if reason is not None:
-            return reason
-        if self._policy is not None and self._seconds > drills.LONGEST:
-            return f"to notice it may take {duration(self._seconds)}, and no drill lasts longer than an hour"
-        wrong = [str(each) for each in self._wrong if each.rule not in HISTORY]
-        return None if wish.force or not wrong else f"the fleet is not all well already ({'; '.join(wrong)})"
+    def _prepare(self) -> None:
+        """Look at how all are, and what is promised; refuse what must not be begun."""
+        self._status = self._client.get("/status")
+        if self._key != CONTROLLER:
+            operate.check_keys([self._key], list(self._status))
+        self._before: Mapping[str, Any] = self._status.get(self._key, {})
+        self._refuse(drills.refusal(self._fault, self._key, self._status, force=self._wish.force))
+        seen = self._look()
+        wrong = oracle.judge(seen)
+        self._own, self._known = seen.own, {str(each) for each in wrong}
+        now = [str(each) for each in wrong if each.rule not in HISTORY]
+        if now and not self._wish.force:
+            self._refuse(f"the fleet is not all well already ({'; '.join(now)})")
+        self._plugin = _plugin(self._client)
+        self._policy, self._strikes = None, 0
+        if self._before:
+            self._policy = self._explained()
+            self._strikes = drills.strikes(self._fault, drills.attempts_left(self._before))
+        self._promises: Sequence[Promise] = promises.of(self._fault, self._policy, self._strikes)
+        self._seconds = max(1.0, round(self._lasting() + self._wish.slack + LATE, 3))
+        if self._seconds > drills.LONGEST:
+            self._refuse(f"it may take {duration(self._seconds)}, and no drill lasts longer than an hour")
 
-    @property
-    def _seconds(self) -> float:
-        """How long the fault may last: until it must have been noticed; a crash loop until its last strike."""
+    def _explained(self) -> Policy:
+        try:
+            return Policy.of(self._client.get(f"/explain/{self._key}"))
+        except KeyError as error:
+            told = f"no drill: the controller that runs does not say its {error}: it is of an earlier version"
+            raise drills.RefusedDrillError(told) from error
+
+    @staticmethod
+    def _refuse(why: str | None) -> None:
+        if why is not None:
+            raise drills.RefusedDrillError(f"no drill: {why}")
+
+    def _lasting(self) -> float:
+        """Return the seconds that the fault is needed: until it must have been noticed, or the last strike."""
         noticed = self._promises[0].within
-        if self.wish.fault is Fault.CRASH_LOOP and self._policy is not None:
+        if self._fault is Fault.CRASH_LOOP and self._policy is not None:
             noticed += self._policy.waits(self._strikes) + self._strikes * promises.TURN
-        return max(1.0, round(noticed + self.wish.slack + LATE, 3))
+        return noticed
 
-    def _plan(self) -> Iterator[str]:
-        wish = self.wish
-        yield f"drill {self._name}: {ABOUT[wish.fault].format(strikes=self._strikes)}"
-        for each in self._promises:
-            yield f"  promised: {each.what} within {duration(each.within)} ({each.why})"
-        yield "  promised: no other system gets a new process, and everything is as before when it is over"
-        if self._status.get(wish.key, {}).get("critical"):
-            yield f"{wish.key} is critical: while it is down, so is what needs it"
-
-    def _ask(self) -> None:
-        if self.wish.yes:
-            return
+    @staticmethod
+    def _ask() -> None:
         if not sys.stdin.isatty():
             raise click.UsageError("nobody can be asked here whether this is meant: say --yes")
         if not click.confirm("Do it?", err=True):
@@ -166,63 +162,62 @@ class _Drill:
     # --- meanwhile -------------------------------------------------------------------------------------------------
 
     def _do(self) -> Outcome:
-        wish = self.wish
         since = int(self._client.get("/events", limit=1)["next"])
-        began = self._clock.monotonic()
-        if wish.key == CONTROLLER:
-            self._begin(None)
+        if self._key == CONTROLLER:
             began = self._clock.monotonic()
+            self._begin(None)
             outcome = self._watch_plugin(began)
         else:
             with self._standin() as port:
-                try:
-                    pid = self._begin(port)["pid"]
-                    began = self._clock.monotonic()
-                    outcome = self._watch(Course(wish.key, int(pid)), since, began)
-                except ApiError:  # it was not begun: what runs there is another's
-                    raise
-                except BaseException:
-                    self._end()
-                    raise
-                self._end()  # while there still is who stands in
+                outcome = self._strike(port, since)
         self._settle(outcome)
         return outcome
 
+    def _strike(self, port: int | None, since: int) -> Outcome:
+        began = self._clock.monotonic()
+        try:
+            pid = int(self._begin(port)["pid"])
+        except ApiError:  # it was not begun: what runs there is another's
+            raise
+        except BaseException:
+            self._end()
+            raise
+        try:
+            return self._watch(Course(self._key, pid), since, began)
+        finally:
+            self._end()  # while there still is who stands in
+
     @contextlib.contextmanager
     def _standin(self) -> Iterator[int | None]:
-        if self.wish.fault not in STANDS_IN or self._policy is None:
+        if self._fault not in STANDS_IN or self._policy is None:
             yield None
             return
-        slow = self.wish.fault is Fault.SLOW_HEALTH
-        with StandIn(200 if slow else 500, self._policy.timeout + _TOO_LATE if slow else 0.0) as standin:
+        slow = self._fault is Fault.SLOW_HEALTH
+        with StandIn(200 if slow else 500, self._policy.timeout + TOO_LATE if slow else 0.0) as standin:
             yield standin.port
 
     def _begin(self, port: int | None) -> Mapping[str, Any]:
-        wish = self.wish
-        return self._client.post(
-            f"/drill/{wish.key}",
-            fault=str(wish.fault),
-            seconds=self._seconds,
-            port=port,
-            force="true" if wish.force else None,
-        ).body
+        force = "true" if self._wish.force else None
+        path = f"/drill/{self._key}"
+        return self._client.post(path, fault=str(self._fault), seconds=self._seconds, port=port, force=force).body
 
     def _end(self) -> None:
         """End the fault, where it is not over already; say so where that cannot be said to anybody."""
         try:
-            self._again().post(f"/drill/{self.wish.key}", fault="none")
+            self._again().post(f"/drill/{self._key}", fault="none")
         except AuroraError as error:
             self._terminal.warn(f"the controller could not be told to end the fault: {clean(error)}")
             self._terminal.warn(f"it ends by itself, {duration(self._seconds)} after its beginning at the latest")
 
     def _again(self) -> Client:
-        """Return a client whose API answers, the plugin's own restart included."""
+        """Return a client whose API answers; a plugin that is just being restarted gets its time."""
         self._client, _ = reach.connect(self._context)
         return self._client
 
     def _watch(self, course: Course, since: int, began: float) -> Outcome:
         """Show what comes of it, until it is healthy again or will not be."""
-        until = began + promises.longest(self._promises) + self.wish.slack + LATE
+        until = began + promises.longest(self._promises) + self._wish.slack + LATE
+        longest = max(map(len, self._status))
         feed = ApiFeed(self._client, since)
         while not course.over and (left := until - self._clock.monotonic()) > 0:
             try:
@@ -235,48 +230,35 @@ class _Drill:
             course.take(records, at)
             for each in records:
                 if each["event"] not in sentences.QUIET:
-                    self._tell(f"{duration(at):>8}  {clean(each.get('server') or ''):<{self._longest}}  ", each)
-        verdicts = promises.judge(self._promises, course.moments, self.wish.slack)
-        return Outcome(verdicts, spoilt=course.spoilt, pids=(course.old, course.new))
+                    who = clean(each.get("server") or "")
+                    self._say(f"{duration(at):>8}  {who:<{longest}}  {sentences.told(each)}")
+        verdicts = promises.judge(self._promises, course.moments, self._wish.slack)
+        return Outcome(verdicts, course.spoilt, course.old, course.new)
 
     def _watch_plugin(self, began: float) -> Outcome:
         """Wait until another plugin answers."""
-        until = began + promises.longest(self._promises) + self.wish.slack + LATE
-        moments = {}
-        pid = self._plugin
-        while self._clock.monotonic() < until:
-            with contextlib.suppress(RefusedError, LostError, ApiError, reach.Unreachable):
+        until = began + promises.longest(self._promises) + self._wish.slack + LATE
+        moments: dict[str, float] = {}
+        found = self._plugin
+        while not moments and self._clock.monotonic() < until:
+            with contextlib.suppress(RefusedError, LostError, reach.Unreachable):
                 found = _plugin(self._again())
-                if found != self._plugin:
-                    moments[BACK] = self._clock.monotonic() - began
-                    pid = found
-                    break
-            pause(_AGAIN)
-        return Outcome(promises.judge(self._promises, moments, self.wish.slack), pids=(self._plugin, pid))
-
-    def _tell(self, begins: str, record: Mapping[str, Any]) -> None:
-        line = begins + sentences.told(dict(record))
-        (self._terminal.warn if self.wish.as_json else self._terminal.say)(line)
-
-    @property
-    def _name(self) -> str:
-        fault, key = self.wish.fault, self.wish.key
-        return str(fault) if key == CONTROLLER else f"{fault} of {key}"
-
-    @property
-    def _longest(self) -> int:
-        return max(map(len, self._status), default=0)
+            if found == self._plugin:
+                pause(_AGAIN)
+            else:
+                moments[BACK] = self._clock.monotonic() - began
+        return Outcome(promises.judge(self._promises, moments, self._wish.slack), None, self._plugin, found)
 
     # --- afterwards ------------------------------------------------------------------------------------------------
 
     def _settle(self, outcome: Outcome) -> None:
         """Wait until all holds that held before, and see who else was touched."""
-        before = {str(each) for each in self._wrong}
-        until = self._clock.monotonic() + SETTLE + self.wish.slack
+        until = self._clock.monotonic() + self._wish.slack + LATE
         while True:
-            seen = self._look(*reach.connect(self._context))
-            wrong = [str(each) for each in oracle.judge(seen, self._seen.own)]
-            outcome.findings = [each for each in wrong if each not in before]
+            self._again()
+            seen = self._look()
+            found = (str(each) for each in oracle.judge(seen, self._own))
+            outcome.findings = [each for each in found if each not in self._known]
             outcome.touched = self._touched(seen.status or {})
             if not outcome.findings or outcome.spoilt is not None or self._clock.monotonic() >= until:
                 return
@@ -286,18 +268,19 @@ class _Drill:
         return [
             f"{key}: pid {each['pid']} → {status.get(key, {}).get('pid')}"
             for key, each in self._status.items()
-            if key != self.wish.key and each["healthy"] and status.get(key, {}).get("pid") != each["pid"]
+            if key != self._key and each["healthy"] and status.get(key, {}).get("pid") != each["pid"]
         ]
 
-    def _look(self, client: Client, health: Mapping[str, Any]) -> oracle.Sight:
-        fleet = self._context.fleet
-        found = lookup.find(fleet)
+    def _look(self) -> oracle.Sight:
+        """Look at the fleet from outside."""
+        _, health = reach.connect(self._context)
+        circusd = lookup.find(self._context.fleet)
         complaint = None if health.get("healthy") else "; ".join(map(click.unstyle, report.controller(health)))
         seen = witness.look(
-            fleet,
-            witness.Answers(client.get("/status"), complaint),
-            circusd=None if found is None else found.pid,
-            plugin=_plugin(client),
+            self._context.fleet,
+            witness.Answers(self._client.get("/status"), complaint),
+            circusd=None if circusd is None else circusd.pid,
+            plugin=_plugin(self._client),
             so_far=self._story,
         )
         self._story = seen.told
@@ -306,64 +289,13 @@ class _Drill:
     def _interrupted(self) -> int:
         """Say what an interrupted drill leaves behind; its fault is ended already."""
         self._terminal.forgiving = True
-        self._terminal.warn("\ninterrupted: the drill is ended")
+        self._terminal.warn("\ninterrupted: the fault is ended, and no promise was judged")
         with contextlib.suppress(AuroraError):
-            each = self._again().get("/status").get(self.wish.key)
+            each = self._again().get("/status").get(self._key)
             if each is not None and not each["healthy"]:
-                self._terminal.warn(f"{self.wish.key} is {each['state']}, and is brought back without you")
+                self._terminal.warn(f"{self._key} is {each['state']}, and is brought back without you")
         self._terminal.warn(f"how all are: {self._context.advice('status')}")
         return 1
-
-    def _report(self, outcome: Outcome) -> None:
-        if self.wish.as_json:
-            self._terminal.say(json.dumps(self._as_json(outcome), indent=2, ensure_ascii=False))
-        else:
-            for each in self._told(outcome):
-                self._terminal.say(each)
-
-    def _told(self, outcome: Outcome) -> Iterator[str]:
-        for each in outcome.verdicts:
-            took = "never" if each.took is None else f"after {duration(each.took)}"
-            word = "kept" if each.kept else "BROKEN"
-            yield f"{word}: {each.promise.what} {took} (promised: within {duration(each.promise.within)})"
-        if outcome.spoilt is not None:
-            yield f"BROKEN: {clean(outcome.spoilt)}"
-        if outcome.touched:
-            yield f"BROKEN: others got a new process: {'; '.join(outcome.touched)}"
-        else:
-            yield "kept: no other system got a new process"
-        if outcome.findings:
-            yield from (f"BROKEN: {clean(each)}" for each in outcome.findings)
-        else:
-            yield "kept: everything is as before"
-        old, new = outcome.pids
-        if outcome.kept:
-            yield f"drill {self._name}: all is well; pid {old} is {new} now"
-        else:
-            words = ("events",) if self.wish.key == CONTROLLER else ("explain", self.wish.key)
-            yield f"why, and what next: {self._context.advice(*words)}"
-
-    def _as_json(self, outcome: Outcome) -> Mapping[str, Any]:
-        return {
-            "fault": str(self.wish.fault),
-            "server": None if self.wish.key == CONTROLLER else self.wish.key,
-            "kept": outcome.kept,
-            "promises": [
-                {
-                    "what": each.promise.what,
-                    "took": None if each.took is None else round(each.took, 3),
-                    "within": round(each.promise.within, 3),
-                    "why": each.promise.why,
-                    "kept": each.kept,
-                }
-                for each in outcome.verdicts
-            ],
-            "pid_before": outcome.pids[0],
-            "pid_after": outcome.pids[1],
-            "touched": outcome.touched,
-            "findings": outcome.findings,
-            "spoilt": outcome.spoilt,
-        }
 
 
 def _plugin(client: Client) -> int | None:

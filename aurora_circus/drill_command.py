@@ -49,6 +49,8 @@ def drill(  # noqa: PLR0913 - one option each
     if (key is None) != (chosen is Fault.PLUGIN_KILL):
         raise click.UsageError(f"{fault} takes {'no KEY' if key else 'the KEY of a system'}")
     from aurora_circus import drill as doing  # noqa: PLC0415 - what it needs, no other command pays for
+    from aurora_circus.drill_words import Subject  # noqa: PLC0415 - as above
 
-    wish = doing.Wish(fault=chosen, key=key or CONTROLLER, yes=yes, force=force, as_json=as_json, slack=slack)
+    subject = Subject(chosen, key or CONTROLLER)
+    wish = doing.Wish(subject=subject, yes=yes, force=force, as_json=as_json, slack=slack)
     raise SystemExit(doing.run(wish, load(**options)))

@@ -134,6 +134,11 @@ class Drilling:
         self._over(drill, f"ended by {by}")
         return True
 
+    def close(self) -> None:
+        """End whatever runs: the controller does, too."""
+        if self._current is not None:
+            self._over(self._current, "the controller ends")
+
     # --- what happens ----------------------------------------------------------------------------------------------
 
     def appeared(self, key: str, process: Process) -> None:

@@ -240,6 +240,8 @@ class Driver:
         """Await one step; whatever goes wrong in it is said, and harms nobody else."""
         try:
             await work
+        except MemoryError:
+            raise  # what was half done may be anything: the plugin ends, and begins anew
         except Exception as error:
             log.exception("%s failed", what)
             self.journal.record(
@@ -527,6 +529,7 @@ class Driver:
             {
                 "systems": frozen,
                 "heard": self._heard,
+                "file": self.common.file,
                 "circusd": self._circusd,
                 "boot": self._boot,
                 "journal": written,

@@ -13,10 +13,12 @@ What it adds:
 - A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
   whole process group is gone before its turn is over.
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
-- A system's environment is exactly what its settings say, unmangled.
+- A system's environment is exactly what its settings say, unmangled, and without what is between us and systemd.
 - Why a process could not be started is kept, for the plugin to say.
 - circusd's own timers go by a clock that nobody sets: by the machine's, one set back an hour would be an hour without
   a look at who has died, the plugin included.
+- The plugin is kept up (``guard``), circusd stays findable (``presence``), and a fleet has one circusd (``claim``).
+- A plugin whose circusd is kept (``kept``) is told how that was started.
 - On Windows, a stop is asked for before it is done by force.
 """
 
@@ -40,9 +42,10 @@ from circus.sighandler import SysHandler
 from circus.watcher import Watcher
 from tornado.ioloop import IOLoop
 
-from aurora_circus import locks, processes, refusals
+from aurora_circus import locks, processes, refusals, upkeep
 from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
+from aurora_circus.notify import PRIVATE
 
 WINDOWS = sys.platform == "win32"
 SAY_AGAIN = 0.05
@@ -85,7 +88,8 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
 def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Give the process its environment; refuse a second one beside the first (``reload``, ``set``)."""
     watcher.aurora_error = None
-    if _is_plugin(watcher):  # on Windows, where it gets no SIGHUP in place of a successor
+    if _is_plugin(watcher):  # refused on Windows alone, where it gets no SIGHUP in place of a successor
+        upkeep.hand_on(watcher)
         return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"} or not watcher.processes
     if arbiter._exclusive_running_command in {"arbiter_reload", "watcher_reload", "watcher_do_action"}:
         return False
@@ -94,7 +98,7 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
         watcher.aurora_port = watcher.env["AURORA_PORT"]
     port = getattr(watcher, "aurora_port", settings["port"])
     watcher.env = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in PRIVATE},
         **settings["env"],
         "PORT": str(port),
         "AURORA_PORT": str(port),
@@ -150,9 +154,19 @@ def install() -> None:
     if getattr(Controller, "aurora", False):
         return
     Controller.aurora = True
-    original = Controller.dispatch
+    original, make, start = Controller.dispatch, Controller.__init__, Controller.start
+
+    def init(self: Any, *arguments: Any) -> None:
+        upkeep.claim_fleet(arguments[4])  # the arbiter; before there are a pidfile and sockets: they are the first's
+        make(self, *arguments)
+
+    def begin(self: Any) -> None:
+        start(self)
+        upkeep.begin(self.arbiter, lambda: _plugin_to_keep(self.arbiter))
 
     def dispatch(self: Any, job: tuple[bytes | None, bytes]) -> Any:
+        if job[0] is not None and job[0].startswith(OURS.encode()):
+            upkeep.heard()
         said = _read(job[1])
         refusal = None if said is None else _listen(self, job[0], said)
         if said is None or refusal is None:
@@ -161,9 +175,9 @@ def install() -> None:
         return self.send_error(said.get("id"), *job, refusal, cast=cast, errno=errors.COMMAND_ERROR)
 
     def quit_(self: Any) -> None:
-        self.controller.loop.add_callback_from_signal(_insist_on_quit, self.controller)
+        self.controller.loop.add_callback_from_signal(_quit_by_signal, self.controller)
 
-    Controller.dispatch = dispatch
+    Controller.__init__, Controller.start, Controller.dispatch = init, begin, dispatch
     SysHandler.quit = quit_
     Watcher._process_class = property(_starter)
     IOLoop.time = _time  # type: ignore[method-assign] # tornado says that it may be another clock than time.time()
@@ -186,6 +200,19 @@ def _starter(watcher: Any) -> Any:
             raise
 
     return start
+
+
+def _plugin_to_keep(arbiter: Any) -> Any:
+    """Return the plugin's watcher, unless it is being stopped, or is stopped."""
+    if arbiter._stopping or arbiter._restarting or _whole_fleet:
+        return None
+    return next((each for each in arbiter.watchers if _is_plugin(each) and each.is_active()), None)
+
+
+def _quit_by_signal(controller: Any) -> None:
+    if not controller.arbiter._stopping:
+        upkeep.farewell(controller.arbiter)
+    _insist_on_quit(controller)
 
 
 def _insist_on_quit(controller: Any) -> None:
@@ -226,6 +253,8 @@ def _listen(controller: Any, client: bytes | None, said: dict[str, Any]) -> str 
     everything = name == "quit" or (name in {"stop", "restart"} and _names_everything(arbiter, properties))
     if name in TAKES_LOCK and not refused and reason is None:
         _whole_fleet = everything
+        if name == "quit" and client is not None:
+            upkeep.farewell(arbiter)
     who = None if client is None else client.decode("ascii", "replace")
     if who is not None and who.startswith(OURS):
         return reason  # what the plugin says is nobody's wish

@@ -132,7 +132,13 @@ def _paths(keys: Sequence[str]) -> dict[str, dict[str, Json]]:
 
 def _in_query(parameters: Iterable[Parameter[object]]) -> list[Json]:
     return [
-        {"name": each.name, "in": "query", "description": each.about, "schema": dict(each.schema)}
+        {
+            "name": each.name,
+            "in": "query",
+            "description": each.about,
+            "schema": dict(each.schema),
+            **({"required": True} if each.required else {}),
+        }
         for each in parameters
     ]
 

@@ -80,6 +80,8 @@ async def _get(port: int, path: str, timeout: float) -> tuple[int, bytes, str | 
         return 0, b"", f"{what}: no answer within {timeout:g} s"
     except ConnectionRefusedError:
         return 0, b"", f"{what}: connection refused"
+    except ConnectionError:
+        return 0, b"", f"{what}: the connection was broken off"
     except h11.RemoteProtocolError as error:
         said = str(error)
         cut = said if len(said) <= MOST_SAID else said[: MOST_SAID - 1] + "…"

@@ -7,7 +7,10 @@ asked or ended is always the whole of it. Nothing here waits but what says so. W
 
 import sys
 
+import psutil
+
 from aurora_circus.clock import pause
+from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
 
 if sys.platform == "win32":
@@ -26,6 +29,7 @@ identify = system.identify
 kill = system.kill
 lineage = system.lineage
 members = system.members
+stopped = system.stopped
 terminate = system.terminate
 terminate_followers = system.terminate_followers
 thaw = system.thaw
@@ -46,3 +50,20 @@ def await_end(process: Process, timeout: float) -> None:
         found.wait(timeout)
     finally:
         found.close()
+
+
+def end(process: Process) -> bool:
+    """End ``process`` by force, alone of its group; False when it is gone.
+
+    Raises:
+        MachineError: we may not.
+    """
+    if not alive(process):
+        return False
+    try:
+        psutil.Process(process.pid).kill()  # it makes sure that the pid is still the one that it has just looked at
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error as error:
+        raise MachineError(f"SIGKILL to process {process.pid}: {error}") from error
+    return True

@@ -153,6 +153,10 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "controller_error": lambda of: f"the controller failed at {of['step']}: {of['error']}",
     "controller_away": lambda of: f"nothing was looked at for {duration(of['seconds'])}: suspended, or out of time",
     "command_refused": lambda of: f"{of['verb']}, asked for by {of['by']}, was refused: {of['reason']}",
+    "circusd_replaced": lambda of: f"circusd (pid {of['old']}) is replaced by pid {of['new']}{_because(of.get('why'))}",
+    "circusd_given_up": lambda of: (
+        f"circusd is given up after {one(of['attempts'], 'attempt')}, the last one pid {of['pid']}{_because(of['why'])}"
+    ),
     "config_loaded": _config_loaded,
     "server_starting": _starting,
     "server_started": _started,

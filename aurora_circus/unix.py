@@ -50,6 +50,18 @@ def alive(process: Process) -> bool:
         return False
 
 
+def stopped(process: Process) -> bool:
+    """Say whether ``process`` was stopped (SIGSTOP, Ctrl-Z) and not continued; one under a debugger is not."""
+    if _LINUX:
+        fields = _stat(process.pid)
+        return fields is not None and float(fields[19]) == process.started and fields[0] == "T"
+    try:
+        found = psutil.Process(process.pid)
+        return found.create_time() == process.started and found.status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
 def lineage() -> list[Process]:
     """Return as whom this process may be known to who started it: itself."""
     me = identify(os.getpid())

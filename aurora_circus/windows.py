@@ -71,6 +71,12 @@ def alive(process: Process) -> bool:
         return identify(process.pid) == process
 
 
+def stopped(process: Process) -> bool:
+    """See ``unix``; here nothing can be stopped but thread by thread, which is seen by what it does no more."""
+    del process
+    return False
+
+
 def lineage() -> list[Process]:
     """See ``unix``; the ``python.exe`` of a virtual environment, and ``py``, start another one and wait for it."""
     found: list[Process] = []

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -220,6 +222,18 @@ def test_nobody_there_is_said_in_words() -> None:
 
     outcome = asyncio.run(play())
     assert str(outcome.reason).endswith("connection refused")
+
+
+def test_a_broken_connection_is_said_in_words() -> None:
+    """Who closes with something unread resets the connection: a TLS server does so."""
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        found: socket.socket = writer.get_extra_info("socket")
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    assert str(looked(peer).reason).endswith(": the connection was broken off")
 
 
 def by_path(answers: dict[str, Peer]) -> Peer:

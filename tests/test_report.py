@@ -59,6 +59,15 @@ def test_a_state_that_is_its_own_reason_is_told_once() -> None:
     assert report.note(system("starting", error="starting"), NOW) == ""
 
 
+def test_a_drill_is_named_whatever_the_state() -> None:
+    """Whoever is woken by it knows what it is."""
+    assert report.note(system("healthy", drill="http-500"), NOW) == "a drill runs: http-500"
+    assert report.note(system("unhealthy", drill="hang", error="boom"), NOW) == "a drill runs: hang; boom"
+    assert report.note(system("healthy", drill=None), NOW) == ""
+    drill = {"fault": "hang", "by": "api", "ends_at": "2026-01-02T03:10:12Z"}
+    assert explained("healthy", drill=drill)[1] == "Drill: hang, asked for by api, for 12 s more at most."
+
+
 def test_a_summary_of_health_is_one_line() -> None:
     """There is nothing to do."""
     assert report.summary({"a": system(), "b": system()}, advice) == ["2 of 2 systems healthy"]

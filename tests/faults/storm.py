@@ -75,16 +75,19 @@ class Storm:
             "log removed": (1, self._log),
         }
 
-    def round(self) -> list[str]:
-        """Make one to three faults; return what was done, in words."""
+    def draw(self) -> list[tuple[str, str, float]]:
+        """Return the faults of the next round: which, on whom, and how many seconds until the one after it."""
         names, weights = list(self._faults), [weight for weight, _ in self._faults.values()]
         keys = list(self.fleet.ports)
-        drawn = [
+        return [
             (self._random.choices(names, weights)[0], self._random.choice(keys), self._random.uniform(0.0, 0.3))
             for _ in range(self._random.choice([1, 1, 1, 2, 2, 3]))
         ]
+
+    def round(self) -> list[str]:
+        """Make one to three faults; return what was done, in words."""
         told = []
-        for name, key, pause in drawn:
+        for name, key, pause in self.draw():
             # a process, or the API, that is away just now is what an earlier fault of this round has done
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, requests.RequestException):
                 self._faults[name][1](key)
