@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from aurora_circus import witness
 from aurora_circus.cli import cli
+from tests import journals
 from tests.e2e.harness import Json, kill, unix_only
 from tests.faults.arena import Arena, MakeArena
 from tests.platforms import WINDOWS, fifos, links
@@ -406,3 +408,6 @@ def test_no_crash_of_the_plugin_breaks_the_chain(arena: MakeArena) -> None:
     assert len(found["files"]) > 2
     assert found["notes"] == []
     fleet.figure("records verified", found["records"], "records")
+    said = journals.documented()
+    for each in witness.journal(fleet.config().fleet):
+        assert set(each["details"]) <= said[each["event"]], f"not in docs/journal.md: {each}"
