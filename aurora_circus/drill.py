@@ -126,12 +126,19 @@ class _Drill:
         self._plugin = _plugin(self._client)
         self._policy, self._strikes = None, 0
         if self._before:
-            self._policy = Policy.of(self._client.get(f"/explain/{self._key}"))
+            self._policy = self._explained()
             self._strikes = drills.strikes(self._fault, drills.attempts_left(self._before))
         self._promises: Sequence[Promise] = promises.of(self._fault, self._policy, self._strikes)
         self._seconds = max(1.0, round(self._lasting() + self._wish.slack + LATE, 3))
         if self._seconds > drills.LONGEST:
             self._refuse(f"it may take {duration(self._seconds)}, and no drill lasts longer than an hour")
+
+    def _explained(self) -> Policy:
+        try:
+            return Policy.of(self._client.get(f"/explain/{self._key}"))
+        except KeyError as error:
+            told = f"no drill: the controller that runs does not say its {error}: it is of an earlier version"
+            raise drills.RefusedDrillError(told) from error
 
     @staticmethod
     def _refuse(why: str | None) -> None:

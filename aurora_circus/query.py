@@ -44,6 +44,8 @@ class Parameter(Generic[Value]):
     default: Value
     schema: Mapping[str, object]
     read: Callable[[str], Value]
+    required: bool = False
+    """Whether a request makes no sense without it; the route says so, since another parameter may be wrong, too."""
 
     def of(self, given: Mapping[str, str]) -> Value:
         """Return the parameter's value, or its default; QueryError for one out of its limits."""
@@ -108,7 +110,9 @@ def _seconds(name: str, about: str, high: float, low: float = 0, default: float 
     )
 
 
-def _one_of(name: str, about: str, words: Sequence[str], default: str | None = None) -> Parameter[str | None]:
+def _one_of(
+    name: str, about: str, words: Sequence[str], default: str | None = None, *, required: bool = False
+) -> Parameter[str | None]:
     def read(text: str) -> str:
         if text not in words:
             raise ValueError(f"one of {', '.join(words)}")
@@ -117,7 +121,7 @@ def _one_of(name: str, about: str, words: Sequence[str], default: str | None = N
     schema: dict[str, object] = {"type": "string", "enum": list(words)}
     if default is not None:
         schema["default"] = default
-    return Parameter(name=name, about=about, default=default, schema=schema, read=read)
+    return Parameter(name=name, about=about, default=default, schema=schema, read=read, required=required)
 
 
 def _word(name: str, about: str, pattern: str) -> Parameter[str | None]:
@@ -154,7 +158,10 @@ TAIL = _whole("tail", "How many lines at most.", 100, 1, 10_000)
 NO_FAULT = "none"
 """Ends a drill."""
 FAULT = _one_of(
-    "fault", "What to do; `none` ends the drill of this system. Always needed.", [*map(str, Fault), NO_FAULT]
+    "fault",
+    "What to do; `none` ends the drill of this system.",
+    [*map(str, Fault), NO_FAULT],
+    required=True,
 )
 PORT: Parameter[int | None] = Parameter(
     name="port",

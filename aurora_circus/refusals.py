@@ -66,9 +66,8 @@ def _faults(arbiter: Any, config: Mapping[str, Any]) -> Iterator[str]:
     for name, section in named.items():
         if name != plugin:
             yield from _system_faults(name, section, name in ours)
-        if name in current and section.get("aurora_hash") == current[name]._options.get("aurora_hash", ""):
-            continue
-        yield from _making(arbiter, config, name)
+        if name not in current or _but_env(section) != _but_env(current[name]._cfg):
+            yield from _making(arbiter, config, name)
 
 
 def _plugin_faults(watcher: Any, section: Section | None, named: Mapping[str, Section]) -> Iterator[str]:
@@ -117,6 +116,11 @@ def _making(arbiter: Any, config: Mapping[str, Any], name: str) -> Iterator[str]
         Watcher.load_from_config(copy.deepcopy(section))
     except Exception as error:  # noqa: BLE001 - as above: a hook that cannot be imported raises whatever it likes
         yield f"[{_title(name)}]: {_without_values(error)}"
+
+
+def _but_env(section: Section) -> dict[str, Any]:
+    """Return a section's options as circus compares them, but for what is circusd's own environment."""
+    return {name: value for name, value in section.items() if name != "env"}
 
 
 def _title(name: str) -> str:

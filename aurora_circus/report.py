@@ -104,7 +104,15 @@ def explanation(answer: Status, now: float, advice: Advice) -> str:
     ]
     who = f"{terminal.strong(key)} ({', '.join(also)})" if also else terminal.strong(key)
     what = f"{who} is {terminal.state(state)}{age}: {MEANING.get(state, state)}."
-    facts = [what, *_why(answer, state), *_next(answer, now), *_asked(answer, now), *_who(answer), *_tries(answer)]
+    facts = [
+        what,
+        *_drilled(answer, now),
+        *_why(answer, state),
+        *_next(answer, now),
+        *_asked(answer, now),
+        *_who(answer),
+        *_tries(answer),
+    ]
     parts = ["\n".join(facts), "You can:\n" + "\n".join(f"  {each}" for each in _remedies(key, state, advice))]
     probes = [_probe(each, now) for each in _list(answer, "probes")[-5:]]
     if probes:
@@ -133,6 +141,15 @@ def _row(key: str, status: Status, now: float) -> Sequence[str]:
 def _uptime(status: Status) -> str:
     uptime = status.get("uptime")
     return duration(uptime) if isinstance(uptime, (int, float)) else NOTHING
+
+
+def _drilled(answer: Status, now: float) -> list[str]:
+    drill = answer.get("drill")
+    if not isinstance(drill, Mapping):
+        return []
+    until = moment(drill.get("ends_at"))
+    when = "" if until is None else f", for {duration(until - now)} more at most"
+    return [f"Drill: {clean(drill.get('fault'))}, asked for by {clean(drill.get('by'))}{when}."]
 
 
 def _why(answer: Status, state: str) -> list[str]:

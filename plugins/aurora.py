@@ -146,7 +146,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         saved = state.load()
         await self._end_earlier(saved)
         journal = Journal(
-            Path(common.log_dir) / "events.jsonl", common.name, common.journal, known=chain.head(saved.get("journal"))
+            Path(common.log_dir) / "events.jsonl", common.name, common.journal, past=chain.read(saved.get("journal"))
         )
         journal.start()
         now = self._clock.monotonic()

@@ -64,6 +64,8 @@ def test_a_drill_is_named_whatever_the_state() -> None:
     assert report.note(system("healthy", drill="http-500"), NOW) == "a drill runs: http-500"
     assert report.note(system("unhealthy", drill="hang", error="boom"), NOW) == "a drill runs: hang; boom"
     assert report.note(system("healthy", drill=None), NOW) == ""
+    drill = {"fault": "hang", "by": "api", "ends_at": "2026-01-02T03:10:12Z"}
+    assert explained("healthy", drill=drill)[1] == "Drill: hang, asked for by api, for 12 s more at most."
 
 
 def test_a_summary_of_health_is_one_line() -> None:

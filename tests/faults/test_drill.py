@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import schemathesis
 
 from aurora_circus.drills import Fault
 from tests.e2e.harness import DEADLINE, Json, unix_only
 from tests.faults.arena import Arena, MakeArena
+from tests.faults.test_api_schema import WRONG, drive
 
 FLEET: dict[str, Json] = {"brain": {"critical": True}, "router": {"depends_on": ["brain"]}, "left": {}}
 SLACK = 60.0
@@ -188,6 +190,17 @@ def test_a_second_drill_is_refused_and_ends_not_the_first(arena: MakeArena) -> N
         drill.kill()
         ended(drill)
     assert len(fleet.since("drill")) == 2
+
+
+@pytest.mark.fault("drill", "a drill that the API's own description does not allow (schemathesis)")
+def test_whatever_is_no_drill_is_refused(arena: MakeArena) -> None:
+    """With a 4xx, and nobody is touched."""
+    fleet = arena(FLEET)
+    before = fleet.pids()
+    schema = schemathesis.openapi.from_dict(fleet.get("/openapi.json"))
+    drive(fleet, schema["/api/autonomous/drill/{key}"]["POST"], WRONG)
+    assert fleet.events("drill") == []
+    assert fleet.pids() == before
 
 
 @unix_only
