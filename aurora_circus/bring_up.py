@@ -18,6 +18,7 @@ from aurora_circus import (
     launch,
     leftovers,
     lookup,
+    origin,
     preflight,
     processes,
     reach,
@@ -68,6 +69,7 @@ def up(order: Order) -> int:
 def _up(order: Order) -> int:
     context = order.context
     config, terminal = context.config, context.terminal
+    origin.check(config)
     with Interrupts() as interrupts:
         running = lookup.find(config.fleet)
         if running is not None:
