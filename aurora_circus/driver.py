@@ -23,7 +23,7 @@ from aurora_circus.errors import CircusBusyError, CircusError, MachineError
 from aurora_circus.facts import Exit, Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
-from aurora_circus.lifecycle import SPAWN_PATIENCE, Lifecycle
+from aurora_circus.lifecycle import SPAWN_PATIENCE, WITH_PROCESS, Lifecycle
 from aurora_circus.reaper import Reaper
 from aurora_circus.statefile import StateFile
 
@@ -104,6 +104,7 @@ class Driver:
         """When the event loop was last seen to run."""
         self._circusd = None if circusd is None else list(circusd)
         self._boot = processes.boot()
+        self._me = [*(processes.lineage() or ((),))[0]]
 
     # --- facts in, actions out -------------------------------------------------------------------------------------
 
@@ -532,6 +533,7 @@ class Driver:
                 "file": self.common.file,
                 "circusd": self._circusd,
                 "boot": self._boot,
+                "controller": self._me,
                 "journal": written,
             }
         )
@@ -569,7 +571,7 @@ class Driver:
     def adopt(self, memories: Mapping[str, Memory], running: Mapping[str, Sequence[int]]) -> list[str]:
         """Take over what runs, and know what an earlier circusd left; return the systems that were taken over."""
         now = self.clock.monotonic()
-        adopted = []
+        adopted, unwanted = [], []
         with self.lock:
             self.fleet.remember(memories, now)
             for key, life in self.fleet.lives.items():
@@ -577,7 +579,11 @@ class Driver:
                 if known.port is not None and life.system.port_policy == "dynamic":
                     life.system = dataclasses.replace(life.system, port=known.port)
                 process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
-                if process is not None and processes.alive(process) and life.wanted:
+                if not life.wanted and (going := self._going(known, process)) is not None:
+                    unwanted.append(key)  # our last life died while it was being stopped: that is brought to its end
+                    life.adopt(now, going)
+                    self.reaper.watch(key, going)
+                elif process is not None and processes.alive(process) and life.wanted:
                     adopted.append(key)
                     if self._same and known.process not in {None, process}:
                         self._replaced_unseen(key, known.process, process)
@@ -593,4 +599,12 @@ class Driver:
                     self.reaper.watch(key, known.process)
                 elif process is None and known.process is not None:
                     self._end(key, known.process, processes.kill)  # whom a dead one left behind
+        for key in unwanted:
+            self.tell(facts.Stop(now, key))
         return adopted
+
+    def _going(self, known: Memory, process: Process | None) -> Process | None:
+        """Return the process of a system that is wanted down and was not yet, when our last life ended."""
+        if process is not None and processes.alive(process):
+            return process
+        return known.process if process is None and self._same and known.state in WITH_PROCESS else None
