@@ -15,6 +15,7 @@ from aurora_circus import (
     launch,
     leftovers,
     lookup,
+    marks,
     operate,
     overview,
     preflight,
@@ -69,9 +70,10 @@ def _up(order: Order) -> int:
         running = lookup.find(config.fleet)
         if running is not None:
             return _running(order, running)
-        left = leftovers.surviving(leftovers.known(config.fleet))
+        left = leftovers.surviving(config.fleet, leftovers.known(config.fleet))
         if not _inspect(config, [each.pid for group in left.values() for each in group], terminal):
             return 2
+        left.pop(marks.PLUGIN, None)
         if left:
             terminal.say(f"Left over from an earlier circusd, replaced one by one: {', '.join(left)}.")
         render.make_directories(config)
@@ -225,7 +227,7 @@ def _ended(session: Session) -> int:
     how = Exit(*processes.from_exit_code(code))
     terminal.warn(f"circusd (pid {session.child.pid}) ended ({how}), and nobody here asked for that")
     terminal.warn(end_of(launch.log_path(context.fleet)))
-    left = leftovers.surviving(leftovers.known(context.fleet))
+    left = leftovers.surviving(context.fleet, leftovers.known(context.fleet))
     if left:
         terminal.warn(f"still running, and watched by nobody: {', '.join(left)}")
         terminal.warn(f"to go on: {context.advice('up')}; to end them: {context.advice('down')}")

@@ -9,8 +9,9 @@ What it adds:
 - A quit is never lost. circus drops one that meets another command; here it is said again until it is heard.
 - Every command is remembered with its sender, so that the plugin knows whose wish it was, also of a system circus
   holds for stopped, and also of what was said while the plugin was away.
-- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
-  whole process group is gone before its turn is over.
+- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each
+  everybody is gone before its turn is over, whoever has left its group or lost its parent included.
+- Whoever of a system loses its parent becomes circusd's child, and each system bears marks (``adoption``).
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
 - A system's environment is exactly what its settings say, unmangled.
 - On Windows, a stop is asked for before it is done by force.
@@ -31,9 +32,10 @@ from circus import logger
 from circus.controller import Controller
 from circus.sighandler import SysHandler
 
-from aurora_circus import locks, processes
+from aurora_circus import adoption, locks, marks, processes
 from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
+from aurora_circus.marks import Mark
 
 WINDOWS = sys.platform == "win32"
 SAY_AGAIN = 0.05
@@ -68,6 +70,7 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
             return False
         global _whole_fleet  # noqa: PLW0603 - one circusd, one state; circus gives hooks no place for it
         _whole_fleet = False
+        adoption.bear(watcher, Mark(watcher.working_dir, marks.PLUGIN))
         _show(watcher)
         return True
     return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"}
@@ -88,8 +91,8 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
         **settings["env"],
         "PORT": str(port),
         "AURORA_PORT": str(port),
-        "AURORA_SYSTEM": settings["key"],
     }
+    adoption.bear(watcher, _mark(watcher))
     return True
 
 
@@ -98,10 +101,11 @@ def before_stop(watcher: Any, arbiter: Any, **_: Any) -> bool:
     if _whole_fleet or arbiter._stopping:
         if _is_plugin(watcher):
             _await_gone([each for each in arbiter.watchers if "aurora" in each.optnames])
+            _end_strays(watcher, arbiter)
         else:
             _await_gone(_dependents(watcher, arbiter))
             for leader in _leaders(watcher):
-                processes.terminate_followers(leader)
+                processes.terminate_others(leader, _mark(watcher))
     elif arbiter._exclusive_running_command == "arbiter_reload_config":
         _remember(arbiter, {"command": "reconfigured", "properties": {"name": watcher.name}, "client": None})
     return True
@@ -235,33 +239,56 @@ def _dependents(watcher: Any, arbiter: Any) -> list[Any]:
 
 
 def _await_gone(watchers: list[Any]) -> None:
-    """Wait until the process groups of ``watchers``, all told to end by now, are gone; end them by force when late.
+    """Wait until everybody of ``watchers``, all told to end by now, is gone; end them by force when late.
 
     This blocks circusd, which has nothing else to do any more, for the longest grace period and a second at most.
     """
+    moment = processes.moment()
     for watcher in watchers:
         deadline = time.monotonic() + watcher.graceful_timeout
         for leader in _leaders(watcher):
-            if _group_gone(leader, deadline):
+            if _all_gone(_mark(watcher), leader, deadline, moment):
                 continue
             logger.warning("aurora: %s outlived its %g s of grace: SIGKILL", watcher.name, watcher.graceful_timeout)
-            processes.kill(leader)
-            _group_gone(leader, time.monotonic() + SHUTDOWN_MARGIN)
+            processes.kill_all(leader, _mark(watcher))
+            _all_gone(_mark(watcher), leader, time.monotonic() + SHUTDOWN_MARGIN)
 
 
 def _leaders(watcher: Any) -> list[Process]:
-    """Return the processes that circus holds for a watcher; dead ones too, since others of their groups may live."""
+    """Return the processes that circus holds for a watcher; dead ones too, since others that came of them may live."""
     return [leader for each in watcher.processes.values() if (leader := processes.identify(each.pid)) is not None]
 
 
-def _group_gone(leader: Process, deadline: float) -> bool:
-    """Wait until nobody runs in the group of ``leader``; False when ``deadline`` came first."""
-    while running := processes.members(leader):
-        left = deadline - time.monotonic()
+def _all_gone(mark: Mark, leader: Process, deadline: float, moment: int | None = None) -> bool:
+    """Wait until nobody of the system that ``leader`` leads runs; False when ``deadline`` came first."""
+    while running := processes.left(leader, mark, moment):
+        left, moment = deadline - time.monotonic(), None
         if left <= 0:
             return False
         processes.await_end(running[0], left)
     return True
+
+
+def _end_strays(watcher: Any, arbiter: Any) -> None:
+    """End what still runs of this fleet, whoever it was left by: circusd's systems are gone by now."""
+    graces = {each.name: each.graceful_timeout for each in arbiter.watchers}
+    left = processes.left_of(watcher.working_dir, graces)
+    left.pop(marks.PLUGIN, None)
+    began = time.monotonic()
+    for key, strays in left.items():
+        logger.warning("aurora: left over of %s: %s", key, ", ".join(f"pid {each.pid}" for each in strays))
+        processes.terminate_all(strays[0], Mark(watcher.working_dir, key))
+    for key, strays in left.items():
+        mark = Mark(watcher.working_dir, key)
+        if not _all_gone(mark, strays[0], began + graces.get(key, 0.0)):
+            processes.kill_all(strays[0], mark)
+            _all_gone(mark, strays[0], time.monotonic() + SHUTDOWN_MARGIN)
+    adoption.wait_for_orphans({pid for each in arbiter.watchers for pid in each.processes})
+
+
+def _mark(watcher: Any) -> Mark:
+    settings = json.loads(watcher._options["aurora"])
+    return Mark(settings.get("run_dir", ""), settings["key"])
 
 
 def _is_plugin(watcher: Any) -> bool:

@@ -103,7 +103,15 @@ def explanation(answer: Status, now: float, advice: Advice) -> str:
     ]
     who = f"{terminal.strong(key)} ({', '.join(also)})" if also else terminal.strong(key)
     what = f"{who} is {terminal.state(state)}{age}: {MEANING.get(state, state)}."
-    facts = [what, *_why(answer, state), *_next(answer, now), *_asked(answer, now), *_who(answer), *_tries(answer)]
+    facts = [
+        what,
+        *_why(answer, state),
+        *_failed(answer, now),
+        *_next(answer, now),
+        *_asked(answer, now),
+        *_who(answer),
+        *_tries(answer),
+    ]
     parts = ["\n".join(facts), "You can:\n" + "\n".join(f"  {each}" for each in _remedies(key, state, advice))]
     probes = [_probe(each, now) for each in _list(answer, "probes")[-5:]]
     if probes:
@@ -139,6 +147,16 @@ def _why(answer: Status, state: str) -> list[str]:
     if not cause or state in WITHOUT_NOTE:
         return []
     return [f"Why: {clean(cause)}."]
+
+
+def _failed(answer: Status, now: float) -> list[str]:
+    """Return what went wrong last, where that is not what is wrong now."""
+    last = answer.get("last_failure")
+    if not isinstance(last, Mapping) or last.get("reason") == answer.get("cause"):
+        return []
+    at = moment(last.get("at"))
+    when = "" if at is None else f" at {terminal.clock_time(at, now)}"
+    return [f"Last failure{when}: {clean(last.get('reason'))}."]
 
 
 def _next(answer: Status, now: float) -> list[str]:
