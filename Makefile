@@ -6,11 +6,11 @@ BIN = .venv/bin
 # make up ARGS=-d · make unit ARGS='-k backoff' · make e2e ARGS=-x
 ARGS =
 
-.PHONY: help venv users-venv up test test-faults test-windows lint types unit e2e wheel coverage lock clean
+.PHONY: help venv users-venv up test test-faults soak faults-page test-windows lint types unit e2e wheel coverage lock clean
 .NOTPARALLEL:
 
 help: ## What there is (this list)
-	@awk -F ' ?## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ' ?## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 up: users-venv ## Bring the fleet up, in order (ARGS=-d: in the background)
 	@$(BIN)/python -m aurora_circus up $(ARGS)
@@ -19,6 +19,12 @@ test: lint types unit e2e wheel ## All checks, in this order: lint types unit e2
 
 test-faults: venv ## The fault matrix, all of it: minutes. What this machine cannot do is skipped, and says why
 	AURORA_FAULTS=build/faults.json $(BIN)/python -m pytest tests/faults $(ARGS)
+
+soak: venv ## An hour of random faults (ARGS='--seconds 600 --seed 1': shorter, or again)
+	$(BIN)/python -m tests.faults.soak --report build/soak.json $(ARGS)
+
+faults-page: venv ## Make docs/faults.md of what the last two have measured
+	$(BIN)/python scripts/faults_page.py $(ARGS)
 
 test-windows: venv ## The tests on Windows' Python, under Wine on Debian, on the wheel (ARGS=tests/test_windows.py)
 	$(BIN)/python scripts/windows_check.py $(ARGS)
@@ -36,8 +42,7 @@ unit: venv ## The tests without real processes: seconds
 	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/faults $(ARGS)
 
 e2e: venv ## The tests with real processes and a real circusd, and the quick part of the fault matrix: minutes
-	$(BIN)/python -m pytest tests/e2e $(ARGS)
-	$(BIN)/python -m pytest tests/faults -m quick $(ARGS)
+	$(BIN)/python -m pytest tests/e2e tests/faults -m 'quick or not fault' $(ARGS)
 
 wheel: venv ## Build sdist and wheel; run the wheel outside the checkout
 	$(BIN)/python scripts/wheel_check.py

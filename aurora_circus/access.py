@@ -134,6 +134,12 @@ class Access:
             raise RefusedError(403, f"this API is not at {host[:100]!r}; use localhost or its own host")
 
     @staticmethod
+    def keep(environ: Mapping[str, Any]) -> None:
+        """Let a request wait, or raise :class:`RefusedError`: few may, and a page from elsewhere could be all."""
+        if environ.get("HTTP_SEC_FETCH_SITE", "none") not in _OWN_SITE:
+            raise RefusedError(403, "a web page from elsewhere may not wait here")
+
+    @staticmethod
     def _check_origin(environ: Mapping[str, Any]) -> None:
         origin = environ.get("HTTP_ORIGIN")
         ours = f"http://{environ.get('HTTP_HOST', '')}".lower()

@@ -38,11 +38,14 @@ def adopt() -> tuple[Process, ...]:
     return (me,) if heir is None else (me, heir)
 
 
-def bear(watcher: Any, mark: Mark) -> None:  # noqa: ANN401 - circus has no types
-    """Have the next process of a watcher bear the marks of ``mark``, over whatever its environment says of that."""
+def bear(watcher: Any, mark: Mark, *, sealed: bool = True) -> None:  # noqa: ANN401 - circus has no types
+    """Have the next process of a watcher bear the marks of ``mark``, over whatever its environment says of that.
+
+    ``sealed``: so does whoever comes of it, for good. The plugin is not: it may start the next circusd.
+    """
     inherited = {name: value for name, value in (watcher.env or {}).items() if name not in marks.ALL}
     watcher.env = {**inherited, **marks.environment(mark, adopt())}
-    if _can_seal():
+    if sealed and _can_seal():
         watcher.rlimits = {**watcher.rlimits, "locks": marks.seal(mark, next(_spawns))}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 
 HEADERS = {
@@ -10,18 +11,25 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 """What every answer carries."""
+_COMPACT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_HALF = re.compile("[\ud800-\udfff]")
+"""A surrogate that has lost its other half."""
 
 
 def encode(payload: Mapping[str, object]) -> bytes:
     """Return ``payload`` as compact JSON.
 
     What a system says of itself may hold NaN or infinity, which JSON has not: they become null, so that one
-    system's nonsense does not spoil the answer about all.
+    system's nonsense does not spoil the answer about all; so do halves of characters, which readers refuse, become
+    U+FFFD. All of it is ASCII that a terminal shows as it is.
     """
     try:
-        return json.dumps(payload, separators=(",", ":"), allow_nan=False).encode()
+        text = _COMPACT.encode(payload)
     except ValueError:
-        return json.dumps(_finite(payload), separators=(",", ":")).encode()
+        text = ""
+    if not text or "\\ud" in text:
+        text = _COMPACT.encode(_plain(payload))
+    return text.replace("\x7f", "\\u007f").encode()  # JSON lets DEL stand
 
 
 def failure(message: str) -> Mapping[str, object]:
@@ -29,9 +37,11 @@ def failure(message: str) -> Mapping[str, object]:
     return {"success": False, "error": message}
 
 
-def _finite(value: object) -> object:
+def _plain(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):
+        return _HALF.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+        return {_plain(name): _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

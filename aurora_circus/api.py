@@ -17,6 +17,7 @@ import bottle
 from aurora_circus import query
 from aurora_circus.access import Access, RefusedError, Right, Tokens
 from aurora_circus.answers import HEADERS, encode, failure
+from aurora_circus.drills import CONTROLLER, Fault, Order, RefusedDrillError
 from aurora_circus.errors import AuroraError, UnknownServerError
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,9 @@ class Backend(Protocol):
 
     def command(self, verb: str, keys: Sequence[str] | None, by: str) -> tuple[Operation, bool]:
         """Accept ``start``, ``stop`` or ``restart`` of ``keys`` (None: all); True: nothing needs doing."""
+
+    def drill(self, key: str, order: Order | None, by: str) -> dict[str, object]:
+        """Begin a drill of a system or of the controller, None: end it; RefusedDrillError where it may not be."""
 
     def operation(self, ident: str) -> Operation | None:
         """Return an accepted command, None for one that is unknown or forgotten."""
@@ -129,6 +133,7 @@ class Api:
         for verb in ("start", "stop", "restart"):
             self._add("POST", f"{ROOT}/{verb}/<key>", partial(self._command, verb), query.COMMAND)
             self._add("POST", f"{ROOT}/{verb}-all", partial(self._command, verb), query.COMMAND)
+        self._add("POST", f"{ROOT}/drill/<key>", self._drill, query.DRILL)
         self._add("GET", f"{ROOT}/operations/<ident>", self._operation)
         self._add("GET", f"{ROOT}/explain/<key>", self._explain)
         self._add("GET", f"{ROOT}/events", self._events, query.EVENTS)
@@ -140,10 +145,15 @@ class Api:
     # --- From a request to an answer ------------------------------------------------------------------------
 
     def _admit(self) -> None:
+        environ = bottle.request.environ
         try:
-            self._access.admit(bottle.request.environ)
+            self._access.admit(environ)
+            # Bottle leaves out what is no UTF-8: /api/autonomous/stop/br%ffain would stop the brain.
+            environ["bottle.raw_path"].encode("latin-1").decode()
         except RefusedError as refused:
             raise _response(refused.status, failure(str(refused)), refused.headers) from None
+        except UnicodeDecodeError:
+            raise _response(400, failure("the path is no UTF-8")) from None
 
     def _serve(self, handler: Handler, known: Sequence[query.Parameter[object]], **path: str) -> bottle.HTTPResponse:
         environ = bottle.request.environ
@@ -180,6 +190,7 @@ class Api:
         if not seconds:
             yield
             return
+        self._access.keep(bottle.request.environ)
         if not self._slots.acquire(blocking=False):
             raise RefusedError(503, f"{self.waits} requests wait already: try again", {"Retry-After": "1"})
         try:
@@ -226,10 +237,9 @@ class Api:
 
     def _command(self, verb: str, given: Query, key: str | None = None) -> Answer:
         wait = query.WAIT.of(given)
-        by = "cli" if bottle.request.environ.get("HTTP_X_AURORA_CLIENT") == "cli" else "api"
         keys = None if key is None else [self._known(key)]
         with self._slot(wait):  # before the command: whoever is sent away has changed nothing
-            operation, idle = self._backend.command(verb, keys, by)
+            operation, idle = self._backend.command(verb, keys, _sender())
             settled = idle or self._wait(operation.wait, wait)
         if idle:
             status, outcome = 200, "nothing to do"
@@ -245,6 +255,18 @@ class Api:
         if not answer["success"]:
             answer["error"] = operation.error or outcome
         return status, answer
+
+    def _drill(self, given: Query, key: str) -> Answer:
+        order = query.drill_order(given)
+        if key != CONTROLLER:
+            self._known(key)
+        if order is not None and (order.fault is Fault.PLUGIN_KILL) != (key == CONTROLLER):
+            raise query.QueryError(f"fault: found {order.fault} of {key}, expected plugin-kill of {CONTROLLER} alone")
+        try:
+            done = self._backend.drill(key, order, _sender())
+        except RefusedDrillError as refused:
+            raise RefusedError(409, str(refused)) from None
+        return 200, {"success": True, "server": key, **done}
 
     def _operation(self, _given: Query, ident: str) -> Answer:
         operation = self._backend.operation(ident)
@@ -277,6 +299,10 @@ class Api:
         if key not in self._backend.keys:
             raise _unknown(key)
         return key
+
+
+def _sender() -> str:
+    return "cli" if bottle.request.environ.get("HTTP_X_AURORA_CLIENT") == "cli" else "api"
 
 
 def _unknown(key: str) -> RefusedError:

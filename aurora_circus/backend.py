@@ -2,15 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from aurora_circus import logs, views
+from aurora_circus import drills, liveness, logs, views
 from aurora_circus.clock import rfc3339
 from aurora_circus.driver import Driver
 from aurora_circus.errors import MachineError, UnknownServerError
-from aurora_circus.facts import State
 from aurora_circus.fleet import Operation, Verb
 from aurora_circus.lifecycle import Lifecycle
 
@@ -18,9 +17,8 @@ COMMAND_PATIENCE = 5.0
 """Seconds for the event loop to accept a command; it takes a millisecond, or the plugin hangs."""
 SAVE_PATIENCE = 0.06
 """Seconds that an answer waits for the wish to be on the disk, so that what was accepted lasts; an answer takes 0.1."""
-LATE = 5.0
-"""Seconds without a look at circusd, or beyond a probe's time, after which this controller is not healthy."""
 LINES_SHOWN = 20
+Result = TypeVar("Result")
 
 
 class Accepted:
@@ -81,9 +79,10 @@ class Backend:
     def status(self) -> dict[str, dict[str, object]]:
         """Return every system's status object."""
         now, shift = self._now()
-        fleet = self._driver.fleet
+        fleet, drilling = self._driver.fleet, self._driver.drilling
         with self._driver.lock:
-            return {each.system.key: views.status(fleet, each, now, lambda at: rfc3339(at + shift)) for each in fleet}
+            found = {each.system.key: views.status(fleet, each, now, lambda at: rfc3339(at + shift)) for each in fleet}
+        return {key: {**each, "drill": drilling.fault_of(key)} for key, each in found.items()}
 
     def status_of(self, key: str) -> dict[str, object]:
         """Return one system's status object.
@@ -94,23 +93,49 @@ class Backend:
         now, shift = self._now()
         with self._driver.lock:
             life = self._life(key)
-            return views.status(self._driver.fleet, life, now, lambda at: rfc3339(at + shift))
+            found = views.status(self._driver.fleet, life, now, lambda at: rfc3339(at + shift))
+        return {**found, "drill": self._driver.drilling.fault_of(key)}
 
     def command(self, verb: str, keys: Sequence[str] | None, by: str) -> tuple[Accepted, bool]:
         """Have a command accepted; True when there is nothing to do. ``keys`` None means all systems."""
-        answer: Future[tuple[Operation, bool]] = Future()
         servers = list(self._driver.fleet.lives) if keys is None else list(keys)
+        operation, nothing = self._on_loop(lambda: self._driver.command(cast("Verb", verb), servers, by))
+        self._driver.saved(SAVE_PATIENCE)
+        return Accepted(operation, self._driver.settled[operation.ident], self._driver), nothing
 
-        def accept() -> None:
+    def drill(self, key: str, order: drills.Order | None, by: str) -> dict[str, object]:
+        """Begin a drill of a system, or end the one that there is (None).
+
+        Raises:
+            RefusedDrillError: it may not be begun.
+            UnknownServerError: there is no such system.
+            MachineError: the system refused it.
+        """
+        driver = self._driver
+
+        def do() -> dict[str, object]:
+            if order is None:
+                return {"ended": driver.drilling.end(key, by)}
+            if driver.draining:
+                raise drills.RefusedDrillError("the fleet is being taken down")
+            if key != drills.CONTROLLER:
+                self._life(key)
+            return driver.drilling.begin(key, order, by, self.status())
+
+        return self._on_loop(do)
+
+    def _on_loop(self, work: Callable[[], Result]) -> Result:
+        """Have ``work`` done on the driver's loop, and return what it returns or raise what it raises."""
+        answer: Future[Result] = Future()
+
+        def do() -> None:
             try:
-                answer.set_result(self._driver.command(cast("Verb", verb), servers, by))
+                answer.set_result(work())
             except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
                 answer.set_exception(error)
 
-        self._loop.call_soon_threadsafe(accept)
-        operation, nothing = answer.result(COMMAND_PATIENCE)
-        self._driver.saved(SAVE_PATIENCE)
-        return Accepted(operation, self._driver.settled[operation.ident], self._driver), nothing
+        self._loop.call_soon_threadsafe(do)
+        return answer.result(COMMAND_PATIENCE)
 
     def operation(self, ident: str) -> Accepted | None:
         """Return an accepted command, None when it is unknown or long forgotten."""
@@ -135,6 +160,7 @@ class Backend:
                 probes=list(driver.probes.get(key, ())),
                 asked=driver.asked.get(key),
             )
+        answer["drill"] = driver.drilling.told(key)
         answer["output"], answer["output_error"] = [], None
         try:
             answer["output"] = logs.tail(life.system.log, LINES_SHOWN) if life.system.log else []
@@ -176,22 +202,17 @@ class Backend:
         """Say how this controller itself is: circusd answers, probes are on time, the journal is writable."""
         driver = self._driver
         now = driver.clock.monotonic()
-        late = []
         with driver.lock:
-            for life in driver.fleet:
-                checked = life.state is State.HEALTHY and life.last_at is not None
-                probe = life.system.probe
-                if checked and now - (life.last_at or now) > probe.interval + probe.timeout + LATE:
-                    late.append(life.system.key)
-        looked = driver.looked_at
-        circusd = driver.trouble is None and looked is not None and now - looked < LATE
+            late = liveness.late(driver.fleet, now)
+        circusd = liveness.answers(now, driver.looked_at, driver.trouble)
         writable = driver.journal.writable
         state = driver.state_error
+        head = driver.journal.head
         healthy = circusd and writable and state is None and not late
         return healthy, {
             "service": "aurora_circus",
             "circusd": {"ok": circusd, "error": driver.trouble},
-            "journal": {"ok": writable, "error": driver.journal.last_error},
+            "journal": {"ok": writable, "error": driver.journal.last_error, "seq": head.seq, "chain": head.link},
             "state": {"ok": state is None, "error": state},
             "probes": {"ok": not late, "late": late},
             "fleet": driver.common.name,

@@ -6,32 +6,35 @@ ends, a signal either takes it down again or says that it stays.
 
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aurora_circus import (
+    already,
+    kept,
     launch,
     leftovers,
     lookup,
     marks,
-    operate,
-    overview,
     preflight,
     processes,
     reach,
     render,
     report,
     sentences,
+    succession,
     take_down,
 )
 from aurora_circus.config import Config
 from aurora_circus.context import Context
-from aurora_circus.errors import AuroraError, MachineError, NotRunningError
-from aurora_circus.facts import Exit, Process
+from aurora_circus.errors import AuroraError, MachineError
 from aurora_circus.feed import journal_path
 from aurora_circus.interrupts import Interrupted, Interrupts
+from aurora_circus.kept import Kept
+from aurora_circus.lookout import Lookout, how
 from aurora_circus.session import CircusdEndedError, NoControllerError, Session, end_of
 from aurora_circus.terminal import Terminal, duration, one, strong
 
@@ -69,7 +72,7 @@ def _up(order: Order) -> int:
     with Interrupts() as interrupts:
         running = lookup.find(config.fleet)
         if running is not None:
-            return _running(order, running)
+            return already.show(context, with_dependencies(config, order.keys), running)
         left = leftovers.surviving(config.fleet, leftovers.known(config.fleet))
         if not _inspect(config, [each.pid for group in left.values() for each in group], terminal):
             return 2
@@ -85,7 +88,7 @@ def _up(order: Order) -> int:
             running = lookup.find(config.fleet)  # by that other one, meanwhile
             if running is None:
                 code = _run(order, interrupts, locked.close)
-        return code if running is None else _running(order, running)
+        return code if running is None else already.show(context, with_dependencies(config, order.keys), running)
 
 
 def with_dependencies(config: Config, keys: Sequence[str]) -> list[str]:
@@ -109,16 +112,18 @@ def _run(order: Order, interrupts: Interrupts, started: Callable[[], None]) -> i
     context, session = order.context, None
     try:
         ini = _write_ini(order)
+        known = Kept(keeper=processes.identify(os.getpid()))
         with interrupts.held():
-            session = Session(context, launch.start(context.fleet, ini, context.terminal.warn))
-        troubled = session.settle(order.keys, started)
-        _summarise(order, session, troubled)
-        if order.detach:
-            return 1 if troubled else 0
-        session.watch()
-    except CircusdEndedError:
-        assert session is not None  # noqa: S101 - it is the session that says so
-        return _ended(session)
+            session = Session(context, launch.start(context.fleet, ini, context.terminal.warn, known), known)
+        while True:
+            watched = Lookout(context.fleet, session.process)
+            try:
+                return _stay(order, session, watched, started)
+            except CircusdEndedError:
+                following = succession.of(session, ini, watched.why, interrupts)
+                if following is None:
+                    return _ended(session)
+                session = following
     except Interrupted as interrupted:
         if session is None:
             raise
@@ -136,6 +141,21 @@ def _run(order: Order, interrupts: Interrupts, started: Callable[[], None]) -> i
         return 1
 
 
+def _stay(order: Order, session: Session, watched: Lookout, started: Callable[[], None]) -> int:
+    """Show how the fleet comes up; return the exit code when it has, or stay.
+
+    Raises:
+        CircusdEndedError: it did.
+        NoControllerError: circusd has no plugin.
+    """
+    with watched:
+        troubled = session.settle(order.keys, started)
+        _summarise(order, session, troubled)
+        if not order.detach:
+            session.watch()
+        return 1 if troubled else 0
+
+
 def _write_ini(order: Order) -> Path:
     config = order.context.config
     chosen = set(with_dependencies(config, order.keys) if order.keys else (each.key for each in config.systems))
@@ -147,6 +167,7 @@ def _write_ini(order: Order) -> Path:
         render.write(text, order.ini)
     except OSError as error:
         raise MachineError(f"writing {order.ini}: {error.strerror}") from error
+    kept.unmark(config.fleet.run_dir)
     stale = lookup.remove_stale_pidfile(config.fleet)
     if stale is not None:
         order.context.terminal.say(stale)
@@ -217,15 +238,13 @@ def _take_down(session: Session, interrupts: Interrupts) -> int:
 
 def _ended(session: Session) -> int:
     """Say what it means that circusd is gone."""
-    context, terminal, code = session.context, session.terminal, session.child.returncode
-    records = session.rest()
-    for line in take_down.lines(records, session.began):
+    context, terminal = session.context, session.terminal
+    for line in take_down.lines(session.rest(), session.began):
         terminal.say(line)
-    if any(each["event"] == "controller_stopped" and each["details"].get("orderly") for each in records):
+    if session.orderly():
         terminal.say(f"The fleet {context.fleet.name} was taken down from elsewhere.")
         return 0
-    how = Exit(*processes.from_exit_code(code))
-    terminal.warn(f"circusd (pid {session.child.pid}) ended ({how}), and nobody here asked for that")
+    terminal.warn(f"circusd (pid {session.child.pid}) ended ({how(session.child)}), and nobody here asked for that")
     terminal.warn(end_of(launch.log_path(context.fleet)))
     left = leftovers.surviving(context.fleet, leftovers.known(context.fleet))
     if left:
@@ -233,41 +252,4 @@ def _ended(session: Session) -> int:
         terminal.warn(f"to go on: {context.advice('up')}; to end them: {context.advice('down')}")
     else:
         terminal.warn(f"nothing of the fleet runs any more; to start it: {context.advice('up')}")
-    return 1
-
-
-# --- when it runs already ------------------------------------------------------------------------------------------
-
-
-def _running(order: Order, process: Process) -> int:
-    """Say that the fleet runs, have the named systems started, and show how everybody is."""
-    context = order.context
-    config, terminal = context.config, context.terminal
-    terminal.say(f"The fleet {config.fleet.name} is running already (circusd, pid {process.pid}).")
-    try:
-        client, health = reach.connect(context)
-    except (NotRunningError, reach.Unreachable) as error:
-        return _unreachable(context, process, error)
-    if lookup.ask_pid(config.fleet) is None:
-        return _stuck(context, process)
-    code = 0
-    if order.keys:
-        code = operate.run(client, operate.Command("start", with_dependencies(config, order.keys)), context)
-    overview.show(context, client.get("/status"), health)
-    return code
-
-
-def _unreachable(context: Context, process: Process, error: AuroraError) -> int:
-    if lookup.ask_pid(context.fleet) is None:
-        return _stuck(context, process)
-    overview.show_saved(context)
-    context.terminal.warn(str(error))
-    return 0 if isinstance(error, NotRunningError) else 1  # the first: the port is another's, the fleet is well
-
-
-def _stuck(context: Context, process: Process) -> int:
-    limit = duration(lookup.PING_PATIENCE)
-    context.terminal.warn(f"circusd (pid {process.pid}) lives and does not answer within {limit}: it is stuck")
-    replace = f"{context.by_force(process.pid)}; {context.advice('up')}"
-    context.terminal.warn(f"replace it (the systems go on meanwhile): {replace}")
     return 1

@@ -12,8 +12,11 @@ from pathlib import Path
 import click
 
 import aurora_circus
+from aurora_circus import escapes
 from aurora_circus.commands import Commands, fleet_options, load, until_ctrl_c
+from aurora_circus.drill_command import drill
 from aurora_circus.errors import AuroraError
+from aurora_circus.service_cli import COMMANDS as SERVICE_COMMANDS
 
 PLATFORMS = ("linux", "darwin", "win32")
 SHELL = "powershell" if sys.platform == "win32" else "sh"
@@ -117,7 +120,7 @@ def schema() -> None:
 @click.option("-d", "--detach", is_flag=True, help="Return when all have settled; the fleet goes on.")
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 def up(keys: tuple[str, ...], detach: bool, **options: str | None) -> None:
-    """Bring the fleet up in order, and show how each system comes up.
+    """Bring the fleet up, in order, and show how that goes.
 
     With KEYs only these are brought up, and what they depend on. The circus.ini that is run is written beside the
     fleet's file.
@@ -164,7 +167,7 @@ def status(as_json: bool, **options: str | None) -> None:
             overview.show_saved(context)
         raise
     if as_json:
-        context.terminal.say(json.dumps(client.get("/status"), indent=2, ensure_ascii=False))
+        context.terminal.say(escapes.to_json(client.get("/status"), indent=2))
     else:
         overview.show(context, client.get("/status"), health)
 
@@ -218,32 +221,78 @@ def explain(key: str, as_json: bool, **options: str | None) -> None:
     client, _ = reach.connect(context)
     operate.check_keys([key], list(client.get("/status")))
     found = client.get(f"/explain/{key}")
-    text = json.dumps(found, indent=2, ensure_ascii=False)
-    context.terminal.say(text if as_json else report.explanation(found, context.clock.wall(), context.advice))
+    if as_json:
+        context.terminal.say(escapes.to_json(found, indent=2))
+    else:
+        context.terminal.say(report.explanation(found, context.clock.wall(), context.advice))
 
 
 @cli.command()
 @fleet_options
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
 @click.option(
-    "-n", "count", type=click.IntRange(0, 1000), default=20, show_default=True, help="How many to begin with."
+    "-n",
+    "count",
+    type=click.IntRange(0, 1000),
+    help="How many to begin with.  [default: 20; with --since or --file all]",
 )
+@click.option("--since", metavar="SEQ", type=click.IntRange(0), help="Only what has a greater number, the first -n.")
 @click.option("--server", metavar="KEY", help="Of this system only.")
 @click.option("--event", metavar="NAME", help="Of this kind only, such as server_failed.")
 @click.option("--json", "as_json", is_flag=True, help="As they stand in the journal, one object a line.")
-def events(
-    follow: bool, count: int, server: str | None, event: str | None, as_json: bool, **options: str | None
+@click.option("--file", "journal", metavar="FILE", help="Read this journal or old log; - is standard input.")
+@click.option("--verify", is_flag=True, help="Say instead whether all records are there, in order and unchanged.")
+def events(  # noqa: PLR0913 - click hands options over one by one
+    *,
+    follow: bool,
+    count: int | None,
+    since: int | None,
+    server: str | None,
+    event: str | None,
+    as_json: bool,
+    journal: str | None,
+    verify: bool,
+    **options: str | None,
 ) -> None:
     """Show what happened to the fleet, from its journal.
 
     Health checks that say no more than that all is as before are left out, unless --json or --event asks for them.
     Where the fleet does not run, its journal is shown all the same; the exit code is 3 then.
-    """
-    from aurora_circus.follow import Events
 
-    context = load(**options)
+    --file reads any file of the kind, packed by gzip or not, also an old log's lines without numbers. Lines that are
+    none are named on standard error. No fleet is needed, and nothing is left out.
+
+    --verify follows the chain through all files of the journal, or through --file. Exit 0 when it is whole, 1 naming
+    each line that was lost, changed, added or moved, 3 when there is no journal.
+    """
+    from aurora_circus import journal_show
+    from aurora_circus.follow import Events
+    from aurora_circus.journal_files import NoJournalError
+    from aurora_circus.terminal import Terminal
+
+    if verify and (follow or (count, since, server, event) != (None, None, None, None)):
+        raise click.UsageError("--verify looks at the whole journal: it goes with --file and --json only")
+    if journal is not None and follow:
+        raise click.UsageError("either --file or --follow")
+    try:
+        if verify:
+            code = (
+                journal_show.verify_fleet(load(**options), as_json=as_json)
+                if journal is None
+                else journal_show.verify_file(journal, Terminal(), as_json=as_json)
+            )
+            raise SystemExit(code)
+        if journal is not None:
+            wanted = journal_show.Wanted(server, event, since, count)
+            journal_show.show(journal, wanted, Terminal(), as_json=as_json)
+            return
+    except NoJournalError as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(journal_show.NO_JOURNAL) from None
+    if count is None and since is None:
+        count = 20
     with until_ctrl_c():
-        Events(context, server=server, event=event, as_json=as_json).show(count, follow=follow)
+        Events(load(**options), server=server, event=event, as_json=as_json).show(count, follow=follow, since=since)
 
 
 @cli.command()
@@ -289,6 +338,11 @@ def env(shell: str, **options: str | None) -> None:
             "powershell": f"$env:CIRCUSCTL_ENDPOINT = {doubled}",
         }[shell]
     )
+
+
+cli.add_command(drill)
+for _each in SERVICE_COMMANDS:
+    cli.add_command(_each)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from aurora_circus import escapes
 from aurora_circus.errors import AuroraError, ConfigError, NotRunningError, UnknownServerError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except AuroraError as error:
-            click.echo(str(error), err=True)
+            click.echo(escapes.only_colours(str(error)), err=True)  # it may tell what others said
             wrong = isinstance(error, (ConfigError, UnknownServerError))
             ctx.exit(WRONG if wrong else NOT_RUNNING if isinstance(error, NotRunningError) else FAILED)
 

@@ -97,11 +97,19 @@ class Control:
                 if self._alive(pid):
                     return int(pid)
             if not info.get("kept"):
-                raise CircusError(NOTHING_CAME.format(name))
+                raise CircusError(await self._why_nothing(name))
         info = await self._exclusive("restart", name, busy)
         if not info.get("started"):
-            raise CircusError(NOTHING_CAME.format(name))
+            raise CircusError(await self._why_nothing(name))
         return int(info["started"][-1])
+
+    async def _why_nothing(self, name: str) -> str:
+        """Return why no process came, by what our hooks in circusd have kept of it."""
+        try:
+            error = await self.get(name, "aurora_error")
+        except CircusError:
+            error = None
+        return NOTHING_CAME.format(name) if error is None else f"circusd could not start {name}: {error}"
 
     async def release(self, name: str) -> None:
         """Have circusd take note that ``name``, whose process is dead, is stopped.

@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Literal
 
-from aurora_circus import facts, logs, memory, outside, ports, probe, processes, settings
+from aurora_circus import facts, logs, memory, outside, ports, processes, settings
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
+from aurora_circus.drilling import Drilling
 from aurora_circus.errors import AuroraError, CircusBusyError, CircusError, MachineError
-from aurora_circus.facts import Fact, Outcome, Process, State
+from aurora_circus.facts import Exit, Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
 from aurora_circus.lifecycle import KILL_PATIENCE, SPAWN_PATIENCE, Lifecycle
@@ -33,6 +34,16 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at what really runs."""
 STATE_PATIENCE = 2.0
 """Seconds for the state to reach the disk at the end."""
+WORD_PATIENCE = 0.5
+"""Seconds for circusd to say what it was told last; it takes a millisecond."""
+BEAT = 1.0
+"""Seconds between two turns of the event loop, if nothing else happens on it."""
+AWAY = 3.0
+"""Seconds without one after which we have been away: the machine was suspended, or had no time for us."""
+LATE = 0.5
+"""Seconds by which a failed probe may outlast its timeout; one that takes longer failed for want of our own time."""
+TRIES = 3
+"""Probes in a row that may fail like that, until one counts all the same."""
 PROBES_KEPT = 20
 OPERATIONS_KEPT = 500
 SPAWN_LIMIT = SPAWN_PATIENCE - 5.0
@@ -59,8 +70,12 @@ class Driver:
         threads: Executor,
         common: settings.Fleet,
         circusd: Process | None,
+        catch_up: Callable[[], Awaitable[None]],
     ) -> None:
-        """Take the adapters and the settings that are nobody's in particular; nothing happens before :meth:`begin`."""
+        """Take the adapters and the settings that are nobody's in particular; nothing happens before :meth:`begin`.
+
+        ``catch_up`` has everything heard that circusd was told so far.
+        """
         self.fleet = fleet
         self.common = common
         self.clock = clock
@@ -75,6 +90,7 @@ class Driver:
         """What circusd last failed at; None while it answers."""
         self.stopped = asyncio.Event()
         self._control = control
+        self._catch_up = catch_up
         self._state = state
         self._threads = threads
         self._loop = asyncio.get_running_loop()
@@ -85,12 +101,15 @@ class Driver:
         """Systems of which it was seen that nothing is there that an earlier process has left."""
         self._ends = ThreadPoolExecutor(2, thread_name_prefix="end")
         self.reaper = Reaper(self, lambda: self.fleet.lives)
+        self.drilling = Drilling(self)
         self._log_faults: dict[str, str] = {}
         self._heard = 0
         self._same = False
         """True when the circusd that runs us is the one of our last life."""
         self._saved: object = None
         self._draining: Literal["quit", "down"] | None = None
+        self._seen = self.clock.monotonic()
+        """When the event loop was last seen to run."""
         self._circusd = None if circusd is None else list(circusd)
         self._boot = processes.boot()
 
@@ -103,6 +122,7 @@ class Driver:
         self._decide(lambda: self.fleet.handle(fact))
 
     def _decide(self, decide: Callable[[], Answer]) -> None:
+        self._notice_gap()
         with self.lock:
             answer = decide()
         self.perform(answer)
@@ -138,6 +158,7 @@ class Driver:
             said = {**details, "at": rfc3339(self.clock.wall())}
             for each in details.get("servers", ()):  # type: ignore[attr-defined] # a list of keys in this event
                 self.asked[each] = said
+            self.drilling.commanded(details.get("servers", ()), details.get("by"))  # type: ignore[arg-type] # as above
         elif event == "server_stopped" and key is not None:
             self.start(self._after_stop(key), f"stop of {key}")
 
@@ -159,8 +180,23 @@ class Driver:
 
     def begin(self) -> None:
         """Let everything that is due have its way for the first time; circusd has just answered."""
-        self.looked_at = self.clock.monotonic()
+        self.looked_at = self._seen = self.clock.monotonic()
+        self._beat()
         self._tick()
+
+    def _beat(self) -> None:
+        self._notice_gap()
+        self._loop.call_later(BEAT, self._beat)
+
+    def _notice_gap(self) -> None:
+        """See whether we have been away, before anything is decided by how late it is."""
+        now = self.clock.monotonic()
+        gap, self._seen = now - self._seen, now
+        if gap < AWAY:
+            return
+        with self.lock:
+            self.fleet.away(gap)
+        self.record("controller_away", None, {"seconds": round(gap, 3)})
 
     def configure(self, systems: Sequence[settings.System], faults: Sequence[str]) -> None:
         """Take changed, new and removed systems up; what is new is wanted up."""
@@ -195,6 +231,7 @@ class Driver:
         # asyncio calls by its clock's resolution too early: what is not due yet would be looked at again and again
         self._timer = None if due is None else self._loop.call_at(due + self.clock.resolution, self._tick)
         self._remember()
+        self.drilling.check()
         if all(each.state is State.STOPPED for each in self.fleet):
             self.stopped.set()
         else:
@@ -213,6 +250,8 @@ class Driver:
         """Await one step; whatever goes wrong in it is said, and harms nobody else."""
         try:
             await work
+        except MemoryError:
+            raise  # what was half done may be anything: the plugin ends, and begins anew
         except Exception as error:
             log.exception("%s failed", what)
             self.journal.record(
@@ -285,6 +324,7 @@ class Driver:
         self._clear.discard(key)
         self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
+        self.drilling.appeared(key, process)
 
     def mark(self, key: str) -> Mark:
         """Return what a system's processes bear."""
@@ -360,7 +400,11 @@ class Driver:
     async def _probe(self, key: str, process: Process, *, verify: bool) -> None:
         system = self.fleet.lives[key].system
         began = self.clock.wall()
-        outcome = await probe.look(system.port, system.probe)
+        for _ in range(TRIES):
+            asked = self.clock.monotonic()
+            outcome = await self.drilling.look(key, process, system)
+            if outcome.ok or self.clock.monotonic() - asked < system.probe.timeout + LATE:
+                break
         if outcome.ok and verify:
             outcome = await self._verify(key, system.port, process, outcome)
         kept = self.probes.setdefault(key, deque(maxlen=PROBES_KEPT))
@@ -410,6 +454,13 @@ class Driver:
             details = {"verb": entry["command"], "by": "circusctl", "servers": [], "operation": None}
             self.record("command", None, details)
             return True
+        if what.kind == "refused":
+            self.record(
+                "command_refused",
+                None,
+                {"verb": entry["command"], "by": outside.sender(entry), "reason": entry["reason"]},
+            )
+            return False
         if self._draining and what.kind != "quit":
             return False
         if what.kind in {"quit", "down"}:
@@ -444,10 +495,30 @@ class Driver:
         """True once circusd is going down in good order, which ends every wish."""
         return self._draining == "quit"
 
+    async def catch_up(self) -> None:
+        """Hear what circusd was told before now, where it answers in time; it says nothing any more once it ends."""
+        if self._draining:
+            return
+        try:
+            async with asyncio.timeout(WORD_PATIENCE):
+                await self._catch_up()
+        except CircusError as error:
+            log.warning("what circusd was told last is not known: %s", error)
+        except TimeoutError:
+            log.warning("what circusd was told last is not known: no answer within %g s", WORD_PATIENCE)
+
     def hinted(self, key: str, pid: int) -> None:
         """Take circusd's word that it spawned a process; if it was not for us, it is taken over."""
         process = processes.identify(pid)
         if key in self.fleet.lives and key not in self._spawning and process is not None:
+            self.start(self._follow(key, process), f"start of {key}")
+
+    async def _follow(self, key: str, process: Process) -> None:
+        """Take over what circusd has started; the end of the process before it is told first."""
+        before = self.fleet.lives[key].process
+        if before is not None and before != process:
+            await self.reaper.last_word(key, before)
+        if key not in self._spawning:
             self.appeared(key, process)
 
     async def look(self) -> bool:
@@ -507,7 +578,16 @@ class Driver:
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
         frozen = memory.freeze(current[0], shift)
-        self._state.save({"systems": frozen, "heard": self._heard, "circusd": self._circusd, "boot": self._boot})
+        written = {"seq": self.journal.head.seq, "chain": self.journal.head.link}
+        self._state.save(
+            {
+                "systems": frozen,
+                "heard": self._heard,
+                "circusd": self._circusd,
+                "boot": self._boot,
+                "journal": written,
+            }
+        )
 
     @property
     def state_error(self) -> str | None:
@@ -530,6 +610,14 @@ class Driver:
         if self._same and isinstance(heard, int):
             self._heard = heard
         return memories
+
+    def _replaced_unseen(self, key: str, before: Process | None, process: Process) -> None:
+        """Tell of an end, and of a start, that nobody saw: circusd was told to while the plugin was away."""
+        assert before is not None  # noqa: S101 - the caller has looked
+        self.record("server_exited", key, {"pid": before.pid, **dataclasses.asdict(Exit()), "after": None})
+        details = {"cause": "started outside", "attempt": 0, "of": self.fleet.lives[key].system.max_attempts}
+        self.record("server_starting", key, details)
+        log.info("%s: process %d has taken the place of %d, unseen", key, process.pid, before.pid)
 
     async def leftovers(self) -> Mapping[str, Sequence[Process]]:
         """Return who runs of each system that no living circusd holds, whether our memory knows of it or not."""
@@ -559,6 +647,8 @@ class Driver:
                 before = known.process
                 if process is not None and processes.alive(process) and life.wanted:
                     adopted.append(key)
+                    if self._same and known.process not in {None, process}:
+                        self._replaced_unseen(key, known.process, process)
                     life.adopt(now, process)
                     life.spawned_at = now - processes.age(process, self.clock.wall())
                     self.reaper.watch(key, process)

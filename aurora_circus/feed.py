@@ -153,6 +153,23 @@ def newest(fleet: Fleet, count: int, server: str | None = None, event: str | Non
     return found[::-1]
 
 
+def after(
+    fleet: Fleet, since: int, count: int | None, server: str | None = None, event: str | None = None
+) -> list[Record]:
+    """Return the first ``count`` records, or all, beyond ``since`` that fit, without asking anybody."""
+    found: list[Record] = []
+    with closing(archive(fleet).forward(since)) as blocks:
+        for each in (line for block in blocks for line in block.split(b"\n")):
+            record = decode(each)
+            if record is None or record["seq"] <= since:
+                continue
+            if server in {None, record.get("server")} and event in {None, record["event"]}:
+                found.append(record)
+            if len(found) == count:
+                break
+    return found
+
+
 def _remembered(system: System, memory: object) -> dict[str, Any]:
     """Return what is saved of one system in the words of the API."""
     if not isinstance(memory, dict):

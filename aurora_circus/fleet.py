@@ -140,6 +140,11 @@ class Fleet:
             answer += [Record(each.system.key, "health_check", each.check()) for each in self]
         return [*answer, *self._follow(at)]
 
+    def away(self, seconds: float) -> None:
+        """Take note that we did not run for so long, and perhaps nobody did: no process may pay for that."""
+        for each in self:
+            each.away(seconds)
+
     def blocked(self, at: float, key: str) -> Answer:
         """Take note that circusd has no time for ``key``: where that is critical, slow outside stops end by force."""
         life = self.lives.get(key)

@@ -1,17 +1,16 @@
 """The journal and the systems' logs, as they are and as they grow."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from aurora_circus import logs, reach, sentences
+from aurora_circus import escapes, logs, reach, sentences
 from aurora_circus.client import LostError, RefusedError
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, NotRunningError
-from aurora_circus.feed import PAGE, ApiFeed, journal_path, newest
+from aurora_circus.feed import PAGE, ApiFeed, after, journal_path, newest
 from aurora_circus.files import open_regular
 from aurora_circus.records import Record
 
@@ -21,6 +20,8 @@ SILENCE = 10.0
 """Seconds for which a lost connection is tried again; a restarted plugin is back after one."""
 LOOK = 0.2
 """Seconds between two looks at a log that is followed."""
+LONGEST_LINE = 1 << 16
+"""Bytes of a line that are kept until its end comes."""
 _BLOCK = 1 << 16
 _TRIES = 5
 
@@ -34,25 +35,63 @@ class Events:
         self._server, self._event, self._as_json = server, event, as_json
         self._changes = sentences.Changes()
 
-    def show(self, count: int, *, follow: bool) -> None:
+    def show(self, count: int | None, *, follow: bool, since: int | None = None) -> None:
         """Write the last ``count`` records, and, where asked to ``follow``, all that come; that has no end.
+
+        With ``since`` these are the first ones that have a greater number; all, where ``count`` is None.
 
         Where the fleet does not run, the journal is read from its file.
 
         Raises:
             NotRunningError: there is no fleet, or it is gone for good.
+            UnknownServerError: neither the fleet nor its journal knows the system.
         """
+        self._check_server()
         try:
             client, _ = reach.connect(self._context)
         except (NotRunningError, reach.Unreachable):
-            found = newest(self._context.fleet, PAGE, self._server, self._event)
-            self._write(self._chosen(found)[-count:] if count else [])
+            self._from_files(count, since)
             self._terminal.warn(f"(read from {journal_path(self._context.fleet)})")
             raise
-        page = client.get("/events", limit=PAGE, server=self._server, event=self._event)
-        self._write(self._chosen(page["events"])[-count:] if count else [])
+        if since is None:
+            page = client.get("/events", limit=PAGE, server=self._server, event=self._event)
+            feed = ApiFeed(client, int(page["next"]), server=self._server, event=self._event)
+            self._write(self._last(page["events"], count))
+        else:
+            feed = ApiFeed(client, since, server=self._server, event=self._event)
+            self._catch_up(feed, count)
         if follow:
-            self._follow(ApiFeed(client, int(page["next"]), server=self._server, event=self._event))
+            self._follow(feed)
+
+    def _check_server(self) -> None:
+        """Refuse a system that nobody ever heard of: silence would say that nothing has happened to it."""
+        fleet, known = self._context.fleet, [each.key for each in self._context.config.systems]
+        if self._server is None or self._server in known or newest(fleet, 1, self._server):
+            return
+        from aurora_circus import operate  # noqa: PLC0415 - only for what goes wrong
+
+        operate.check_keys([self._server], known)
+
+    def _from_files(self, count: int | None, since: int | None) -> None:
+        fleet = self._context.fleet
+        if since is None:
+            self._write(self._last(newest(fleet, PAGE, self._server, self._event), count))
+        else:
+            found = self._chosen(after(fleet, since, None, self._server, self._event))
+            self._write(found if count is None else found[:count])
+
+    def _last(self, found: Sequence[Record], count: int | None) -> Sequence[Record]:
+        chosen = self._chosen(found)
+        return chosen if count is None else chosen[-count:] if count else []
+
+    def _catch_up(self, feed: ApiFeed, count: int | None) -> None:
+        """Write what there is already, page by page."""
+        left, before = count, -1
+        while feed.since != before and left != 0:
+            before = feed.since
+            found = self._chosen(feed.read(0.0))
+            self._write(found if left is None else found[:left])
+            left = None if left is None else max(0, left - len(found))
 
     def _follow(self, feed: ApiFeed) -> NoReturn:
         while True:
@@ -86,7 +125,7 @@ class Events:
     def _write(self, records: Sequence[Record]) -> None:
         for record in records:
             if self._as_json:
-                self._terminal.say(json.dumps(record, ensure_ascii=False))
+                self._terminal.say(escapes.to_json(record))
             else:
                 self._terminal.say(sentences.line(record, self._clock.wall()))
 
@@ -102,13 +141,18 @@ class Logs:
     def show(self, count: int, *, follow: bool) -> None:
         """Write the last ``count`` lines, and, where asked to ``follow``, all that come; that has no end.
 
-        The file is read by ourselves: what is in it is wanted most when nothing runs any more.
+        The file is read by ourselves: what is in it is wanted most when nothing runs any more. Nothing in it reaches
+        the terminal that this would obey; as it is, it can be had from the file.
 
         Raises:
             NotRunningError: there is no fleet; what there is was written all the same.
             MachineError: the log cannot be read.
         """
-        say = self._context.terminal.say
+        terminal = self._context.terminal
+
+        def say(line: str) -> None:
+            terminal.say("\t".join(map(escapes.clean, line.split("\t"))).expandtabs())
+
         if follow:
             follow_log(self._path, count, say)
         for each in logs.tail(self._path, count):
@@ -116,7 +160,7 @@ class Logs:
         try:
             reach.connect(self._context)
         except NotRunningError:
-            self._context.terminal.warn(f"(read from {self._path})")
+            terminal.warn(f"(read from {self._path})")
             raise
 
 
@@ -148,6 +192,9 @@ def follow_log(path: Path, count: int, write: Callable[[str], None]) -> NoReturn
             continue
         position += len(data)
         *whole, rest = (rest + data).split(b"\n")
+        if len(rest) > LONGEST_LINE:  # a line without end is shown in pieces, not kept
+            whole.append(rest)
+            rest = b""
         for line in whole:
             write(line.decode(errors="replace").rstrip("\r"))
 

@@ -7,16 +7,23 @@ that. Nothing here may block while the fleet is serving, and nothing here decide
 What it adds:
 
 - A quit is never lost. circus drops one that meets another command; here it is said again until it is heard.
+- ``reloadconfig`` of a file that would take down what runs is refused (``refusals``).
 - Every command is remembered with its sender, so that the plugin knows whose wish it was, also of a system circus
   holds for stopped, and also of what was said while the plugin was away.
 - A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each
   everybody is gone before its turn is over, whoever has left its group or lost its parent included.
 - Whoever of a system loses its parent becomes circusd's child, and each system bears marks (``adoption``).
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
-- A system's environment is exactly what its settings say, unmangled.
+- A system's environment is exactly what its settings say, unmangled, and without what is between us and systemd.
+- Why a process could not be started is kept, for the plugin to say.
+- circusd's own timers go by a clock that nobody sets: by the machine's, one set back an hour would be an hour without
+  a look at who has died, the plugin included.
+- The plugin is kept up (``guard``), circusd stays findable (``presence``), and a fleet has one circusd (``claim``).
+- A plugin whose circusd is kept (``kept``) is told how that was started.
 - On Windows, a stop is asked for before it is done by force.
 """
 
+import copy
 import json
 import os
 import re
@@ -29,13 +36,18 @@ from typing import Any
 
 from circus import __version__ as circus_version
 from circus import logger
+from circus.commands import errors
 from circus.controller import Controller
+from circus.process import Process as CircusProcess
 from circus.sighandler import SysHandler
+from circus.watcher import Watcher
+from tornado.ioloop import IOLoop
 
-from aurora_circus import adoption, locks, marks, processes
+from aurora_circus import adoption, locks, marks, processes, refusals, upkeep
 from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
 from aurora_circus.marks import Mark
+from aurora_circus.notify import PRIVATE
 
 WINDOWS = sys.platform == "win32"
 SAY_AGAIN = 0.05
@@ -70,7 +82,6 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
             return False
         global _whole_fleet  # noqa: PLW0603 - one circusd, one state; circus gives hooks no place for it
         _whole_fleet = False
-        adoption.bear(watcher, Mark(watcher.working_dir, marks.PLUGIN))
         _show(watcher)
         return True
     return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"}
@@ -78,7 +89,10 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
 
 def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Give the process its environment; refuse a second one beside the first (``reload``, ``set``)."""
-    if _is_plugin(watcher):  # on Windows, where it gets no SIGHUP in place of a successor
+    watcher.aurora_error = None
+    if _is_plugin(watcher):  # refused on Windows alone, where it gets no SIGHUP in place of a successor
+        upkeep.hand_on(watcher)
+        adoption.bear(watcher, Mark(watcher.working_dir, marks.PLUGIN), sealed=False)
         return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"} or not watcher.processes
     if arbiter._exclusive_running_command in {"arbiter_reload", "watcher_reload", "watcher_do_action"}:
         return False
@@ -87,7 +101,7 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
         watcher.aurora_port = watcher.env["AURORA_PORT"]
     port = getattr(watcher, "aurora_port", settings["port"])
     watcher.env = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in PRIVATE},
         **settings["env"],
         "PORT": str(port),
         "AURORA_PORT": str(port),
@@ -137,24 +151,72 @@ def _is_the_only_one(run_dir: str) -> bool:
 
 
 def install() -> None:
-    """Listen to circusd's commands, and make its signal handler insist on a quit. Once for each circusd."""
+    """Listen to circusd's commands, and mend what circus leaves broken. Once for each circusd."""
     if not circus_version.startswith("0.19"):
         logger.warning("aurora: circus %s is not the 0.19 this was made for; circusctl is not followed", circus_version)
         return
     if getattr(Controller, "aurora", False):
         return
     Controller.aurora = True
-    original = Controller.dispatch
+    original, make, start = Controller.dispatch, Controller.__init__, Controller.start
+
+    def init(self: Any, *arguments: Any) -> None:
+        upkeep.claim_fleet(arguments[4])  # the arbiter; before there are a pidfile and sockets: they are the first's
+        make(self, *arguments)
+
+    def begin(self: Any) -> None:
+        start(self)
+        upkeep.begin(self.arbiter, lambda: _plugin_to_keep(self.arbiter))
 
     def dispatch(self: Any, job: tuple[bytes | None, bytes]) -> Any:
-        _listen(self.arbiter, *job)
-        return original(self, job)
+        if job[0] is not None and job[0].startswith(OURS.encode()):
+            upkeep.heard()
+        said = _read(job[1])
+        refusal = None if said is None else _listen(self, job[0], said)
+        if said is None or refusal is None:
+            return original(self, job)
+        cast = said.get("msg_type") == "cast"
+        return self.send_error(said.get("id"), *job, refusal, cast=cast, errno=errors.COMMAND_ERROR)
 
     def quit_(self: Any) -> None:
-        self.controller.loop.add_callback_from_signal(_insist_on_quit, self.controller)
+        self.controller.loop.add_callback_from_signal(_quit_by_signal, self.controller)
 
-    Controller.dispatch = dispatch
+    Controller.__init__, Controller.start, Controller.dispatch = init, begin, dispatch
     SysHandler.quit = quit_
+    Watcher._process_class = property(_starter)
+    IOLoop.time = _time  # type: ignore[method-assign] # tornado says that it may be another clock than time.time()
+
+
+def _time(self: IOLoop) -> float:
+    return time.monotonic()
+
+
+def _starter(watcher: Any) -> Any:
+    """Return what starts a process as circus does, and keeps why that failed: circus itself only logs it."""
+
+    def start(*given: Any, **named: Any) -> Any:
+        try:
+            return CircusProcess(*given, **named)
+        except Exception as error:
+            if "aurora_error" not in watcher.optnames:
+                watcher.optnames += ("aurora_error",)
+            watcher.aurora_error = str(error) or type(error).__name__
+            raise
+
+    return start
+
+
+def _plugin_to_keep(arbiter: Any) -> Any:
+    """Return the plugin's watcher, unless it is being stopped, or is stopped."""
+    if arbiter._stopping or arbiter._restarting or _whole_fleet:
+        return None
+    return next((each for each in arbiter.watchers if _is_plugin(each) and each.is_active()), None)
+
+
+def _quit_by_signal(controller: Any) -> None:
+    if not controller.arbiter._stopping:
+        upkeep.farewell(controller.arbiter)
+    _insist_on_quit(controller)
 
 
 def _insist_on_quit(controller: Any) -> None:
@@ -165,31 +227,53 @@ def _insist_on_quit(controller: Any) -> None:
     controller.loop.call_later(SAY_AGAIN, _insist_on_quit, controller)
 
 
-def _listen(arbiter: Any, client: bytes | None, message: bytes) -> None:
-    """Remember a command that changes something, with who said it and whether circus will refuse it."""
-    global _whole_fleet  # noqa: PLW0603
+def _read(message: bytes) -> dict[str, Any] | None:
+    """Return a command as it was said; None for what circus will not understand, and says so itself."""
     try:
         said = json.loads(message)
-        name, properties = str(said["command"]).lower(), dict(said.get("properties") or {})
+        return {**said, "command": str(said["command"]).lower(), "properties": dict(said.get("properties") or {})}
     except (ValueError, KeyError, TypeError):
-        return  # circus answers that
+        return None
+
+
+def _listen(controller: Any, client: bytes | None, said: dict[str, Any]) -> str | None:
+    """Remember a command that changes something, before circus begins with it; return why it must not, if so.
+
+    With it is remembered who said it, and whether circus will refuse it since another is under way. What circus will
+    not understand is not remembered at all.
+    """
+    global _whole_fleet  # noqa: PLW0603
+    arbiter, name, properties = controller.arbiter, said["command"], said["properties"]
     if name == "get":
         for watcher in arbiter.watchers:
             if _is_plugin(watcher):
                 _show(watcher)  # what the plugin asks for is to be true now
-    if name not in TAKES_LOCK and name not in {"kill", "signal"}:
-        return
+    if (name not in TAKES_LOCK and name not in {"kill", "signal"}) or not _is_understood(controller, name, properties):
+        return None
     refused = name in TAKES_LOCK and (arbiter._restarting or arbiter._exclusive_running_command is not None)
     if refused and client is None:
-        return  # a signal's quit, said again soon
+        return None  # a signal's quit, said again soon
+    reason = refusals.of_reload(arbiter) if name == "reloadconfig" and not refused else None
     everything = name == "quit" or (name in {"stop", "restart"} and _names_everything(arbiter, properties))
-    if name in TAKES_LOCK and not refused:
+    if name in TAKES_LOCK and not refused and reason is None:
         _whole_fleet = everything
+        if name == "quit" and client is not None:
+            upkeep.farewell(arbiter)
     who = None if client is None else client.decode("ascii", "replace")
     if who is not None and who.startswith(OURS):
-        return  # what the plugin says is nobody's wish
+        return reason  # what the plugin says is nobody's wish
     entry = {"command": name, "properties": properties, "client": who, "refused": refused, "whole": everything}
-    _remember(arbiter, entry)
+    _remember(arbiter, entry if reason is None else {**entry, "refused": True, "reason": reason})
+    return reason
+
+
+def _is_understood(controller: Any, name: str, properties: dict[str, Any]) -> bool:
+    """Say whether circus finds nothing wrong with what was said."""
+    try:
+        controller.commands[name].validate(copy.deepcopy(properties))
+    except Exception:  # noqa: BLE001 - whatever it is: circus is about to raise it itself, and to answer with it
+        return False
+    return True
 
 
 def _remember(arbiter: Any, entry: dict[str, Any]) -> None:

@@ -13,61 +13,27 @@ came to it (a millisecond, or as long as the disk is full), that number goes to 
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aurora_circus import settings
 from aurora_circus.background import Background
+from aurora_circus.chain import Head, bind
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.errors import MachineError
 from aurora_circus.journal_appender import Appender, Disk
-from aurora_circus.journal_archive import Archive
+from aurora_circus.journal_archive import Archive, Recovered
 from aurora_circus.journal_backlog import Backlog, Entry, Limits
-from aurora_circus.records import GAP, Record, decode, encode, last_number, plain, text
+from aurora_circus.journal_pages import Filter, Page, Pages
+from aurora_circus.records import GAP, Record, encode, plain, text
 
 _log = logging.getLogger(__name__)
 
 _LIMITS = Limits()
+_NOTHING = Head(0)
 _STUCK = 5.0
 """Seconds after which a write that has not come back counts as failing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What :meth:`Journal.read` found."""
-
-    events: list[Record]
-    """Oldest first."""
-    oldest: int
-    """The number of the oldest record there is; where there is none, the one that the first will get."""
-    next: int
-    """What to give as ``since`` to go on: all up to it was looked at, whether it matched or not."""
-    more: bool
-    """Whether there were records beyond ``next``."""
-    truncated: bool
-    """Whether records after ``since`` are no longer there."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Filter:
-    server: str | None
-    event: str | None
-
-    def fits(self, server: str | None, event: str) -> bool:
-        return self.server in (None, server) and self.event in (None, event)
-
-    def records(self, block: bytes) -> Iterator[Record]:
-        """Yield the records of a block of lines that fit; where there can be none, no JSON is read."""
-        words = [word.encode(errors="replace") for word in (self.server, self.event) if word is not None]
-        if not all(word in block for word in words):
-            return
-        for line in block.split(b"\n"):
-            record = decode(line) if all(word in line for word in words) else None
-            if record is not None and self.fits(record.get("server"), record["event"]):
-                yield record
 
 
 class Journal:
@@ -82,29 +48,46 @@ class Journal:
         limits: Limits = _LIMITS,
         disk: Disk | None = None,
         clock: Clock | None = None,
+        known: Head = _NOTHING,
     ) -> None:
-        """Find out where numbering stands in the file at ``path``; writing begins with :meth:`start`."""
+        """Find out where numbering stands in the file at ``path``; writing begins with :meth:`start`.
+
+        ``known`` is a record that surely was in the file once: what is missing up to it is said to be gone, and
+        numbers go on after it.
+        """
         self._path = Path(path)
         self._system = text(system)
         self._limits = limits
         self._clock = clock or Clock()
         self._appender = Appender(self._path, rotation.max_bytes, rotation.backups, disk or Disk())
         self._archive = Archive(self._path, rotation.backups)
+        self._pages = Pages(self._archive, limits.scan_bytes)
         self._background = Background("journal", self.write_pending, limits.retry)
         self._news = threading.Condition()
         """Guards all that follows."""
         self._backlog = Backlog(self._system, limits)
         recovered = self._archive.recover()
-        self._seq = self._written = recovered.seq
+        self._seq = recovered.seq
+        self._head = Head(recovered.seq, recovered.link)
         self._oldest = self._archive.oldest()
         self._opened = 0
         self._error: str | None = None
         self._writing_since: float | None = None
         self._closed = False
+        self._say_what_is_gone(recovered, known)
+
+    def _say_what_is_gone(self, recovered: Recovered, known: Head) -> None:
+        """Record what a crash, or somebody, took from the end of the files."""
+        first, last = recovered.seq + 1, max(recovered.seq + bool(recovered.torn), known.seq)
+        if last < first:
+            return
+        details: dict[str, Any] = {"first": first, "last": last}
+        if known.seq >= first:
+            details["error"] = f"{self._path}: what was written up to {known.seq} is there no longer"
+            details["gone"] = True
         if recovered.torn:
-            number = recovered.seq + 1
-            details = {"first": number, "last": number, "torn": recovered.torn[:10_000]}
-            self.record(GAP, None, details, recovered.at)
+            details["torn"] = recovered.torn[:10_000]
+        self._record(GAP, None, details, recovered.at if recovered.torn else self._clock.wall(), span=(first, last))
 
     # --- Writing
 
@@ -119,6 +102,17 @@ class Journal:
         ``at`` is when it happened, in seconds since 1970. :func:`records.plain` says what becomes of
         ``details``.
         """
+        return self._record(event, server, details, at)
+
+    def _record(
+        self,
+        event: str,
+        server: str | None,
+        details: Mapping[str, Any],
+        at: float,
+        *,
+        span: tuple[int, int] | None = None,
+    ) -> Record:
         record: Record = {
             "timestamp": _timestamp(at),
             "seq": 0,
@@ -128,8 +122,9 @@ class Journal:
             "system": self._system,
         }
         with self._news:
-            self._seq = record["seq"] = self._seq + 1
-            self._backlog.add(Entry(self._seq, self._seq, record["server"], record["event"], encode(record)))
+            first, self._seq = span or (self._seq + 1, self._seq + 1)
+            record["seq"] = self._seq
+            self._backlog.add(Entry(self._seq, first, record["server"], record["event"], encode(record)))
             self._news.notify_all()
         self._background.wake()
         return record
@@ -142,9 +137,10 @@ class Journal:
             if not batch and self._appender.is_open:
                 return True
             self._writing_since = self._clock.monotonic()
-            count, error = self._appender.append([entry.line for entry in batch], self._written)
+            lines, links = bind(self._head.link, [entry.line for entry in batch])
+            count, error = self._appender.append(lines, self._head.seq)
             if count:
-                self._written = batch[count - 1].seq
+                self._head = Head(batch[count - 1].seq, links[count - 1])
             if self._appender.opened != self._opened:
                 self._opened = self._appender.opened
                 self._oldest = self._archive.oldest()
@@ -210,6 +206,11 @@ class Journal:
     # --- Reading
 
     @property
+    def head(self) -> Head:
+        """The newest record that is in the file."""
+        return self._head
+
+    @property
     def last_seq(self) -> int:
         """The number of the newest record; 0 if there is none."""
         return self._seq
@@ -231,17 +232,17 @@ class Journal:
         ``MachineError``: the files are there and cannot be read.
         """
         try:
-            return self._read(since, max(1, limit), _Filter(server, event))
+            return self._read(since, max(1, limit), Filter(server, event))
         except OSError as error:
             raise MachineError(f"journal {self._path}: cannot be read: {error}") from error
 
-    def _read(self, since: int | None, limit: int, wanted: _Filter) -> Page:
+    def _read(self, since: int | None, limit: int, wanted: Filter) -> Page:
         with self._news:
             memory, last = self._backlog.entries(), self._seq
         begins = memory[0].first if memory else last + 1
         oldest = min(self._oldest or begins, begins)
         if since is None:
-            events = self._newest(memory, begins, limit, wanted)
+            events = self._pages.newest(memory, begins, limit, wanted)
             return Page(events, oldest, last, more=False, truncated=False)
         events, reached = [], max(0, since)
         truncated = False
@@ -249,7 +250,7 @@ class Journal:
             self._oldest = self._archive.oldest()
             oldest = min(self._oldest or begins, begins)
             truncated = reached + 1 < oldest
-            events, reached = self._older(reached, begins, limit, wanted)
+            events, reached = self._pages.older(reached, begins, limit, wanted)
         if reached + 1 >= begins:
             for entry in memory:
                 if entry.seq <= reached:
@@ -261,35 +262,6 @@ class Journal:
                     events.append(entry.record)
         reached = min(reached, last)
         return Page(events, oldest, reached, more=reached < last, truncated=truncated)
-
-    def _older(self, since: int, begins: int, limit: int, wanted: _Filter) -> tuple[list[Record], int]:
-        """Return what the files have between the two, and the number up to which they were looked through."""
-        found: list[Record] = []
-        passed = 0
-        with closing(self._archive.forward(since)) as blocks:
-            for block in blocks:
-                for record in wanted.records(block):
-                    if record["seq"] >= begins:
-                        return found, begins - 1
-                    if record["seq"] > since:
-                        found.append(record)
-                    if len(found) >= limit:
-                        return found, found[-1]["seq"]
-                passed += len(block)
-                here = last_number(block) if passed > self._limits.scan_bytes else None
-                if here is not None:
-                    return found, max(since, min(here, begins - 1))
-        return found, begins - 1
-
-    def _newest(self, memory: list[Entry], begins: int, limit: int, wanted: _Filter) -> list[Record]:
-        fitting = [entry for entry in memory if wanted.fits(entry.server, entry.event)]
-        found = [entry.record for entry in fitting[-limit:]]
-        passed = 0
-        with closing(self._archive.backward()) as blocks:
-            while len(found) < limit and passed <= self._limits.scan_bytes and (block := next(blocks, b"")):
-                found[:0] = [record for record in wanted.records(block) if record["seq"] < begins]
-                passed += len(block)
-        return found[-limit:]
 
 
 def _timestamp(at: float) -> str:

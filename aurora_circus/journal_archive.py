@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from aurora_circus.chain import BEGIN, Head, split
 from aurora_circus.files import backup, open_regular
-from aurora_circus.records import MAX_LINE, Record, decode, first_number, last_number
+from aurora_circus.records import MAX_LINE, Record, decode, first_number
 
 _BLOCK = 1 << 16
 """Bytes that are read at once."""
@@ -33,6 +34,8 @@ class Recovered:
     """What stands of a last line that was never written whole."""
     at: float = 0.0
     """When that line was torn, in seconds since 1970."""
+    link: str = BEGIN
+    """The link of the last record."""
 
 
 class Archive:
@@ -55,9 +58,10 @@ class Archive:
                     _, piece = unterminated(file)
                     if not torn and piece and decode(piece) is None:
                         torn, at = piece, os.fstat(file.fileno()).st_mtime
-                    if found := _last(file):
-                        return Recovered(found, torn, at)
-        return Recovered(self._last_of_others(), torn, at)
+                    if (found := _last(file)).seq:
+                        return Recovered(found.seq, torn, at, found.link)
+        found = self._last_of_others()
+        return Recovered(found.seq, torn, at, found.link)
 
     def oldest(self) -> int | None:
         """Return the number that the oldest record begins at."""
@@ -109,9 +113,9 @@ class Archive:
                 seen.add(identity)
                 yield file
 
-    def _last_of_others(self) -> int:
-        """Return the highest number in any other file whose name begins like ours."""
-        found = 0
+    def _last_of_others(self) -> Head:
+        """Return the record with the highest number in any other file whose name begins like ours."""
+        found = Head(0)
         with suppress(OSError), ExitStack() as opened:
             beside = [each for each in self._path.parent.iterdir() if each.name.startswith(self._path.name)]
             for file in self._files(opened, iter(beside)):
@@ -134,16 +138,17 @@ def unterminated(file: BinaryIO) -> tuple[int, bytes]:
     return start + cut, data[cut:]
 
 
-def _last(file: BinaryIO) -> int:
-    """Return the number of the last record, or 0."""
+def _last(file: BinaryIO) -> Head:
+    """Return the last record, or number 0."""
     passed = 0
     for block in _backward(file):
-        if (seq := last_number(block)) is not None:
-            return seq
+        for line in reversed(block.split(b"\n")):
+            if (record := decode(line)) is not None:
+                return Head(record["seq"], split(line)[1] or BEGIN)
         passed += len(block)
         if passed > _SEARCHED:
             break
-    return 0
+    return Head(0)
 
 
 def _first(file: BinaryIO) -> int | None:

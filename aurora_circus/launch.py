@@ -7,18 +7,19 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aurora_circus
-from aurora_circus import locks, marks, processes
+from aurora_circus import kept, locks, marks, processes
 from aurora_circus.clock import Clock, pause
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
 from aurora_circus.files import open_regular
 from aurora_circus.fleetfile import NO_FILE
+from aurora_circus.kept import Kept
 from aurora_circus.lookup import UncertainError, find, quit_, read_text
 from aurora_circus.settings import Fleet
 
@@ -28,6 +29,8 @@ _HEADER = "as aurora-circus read it"
 LOCK_PATIENCE = 60.0
 """Seconds for another ``up`` to be done with its start."""
 _LOCK_LOOK = 0.05
+END_PATIENCE = 5.0
+"""Seconds until what was sent SIGKILL has to be gone."""
 
 
 def ini_path(config: Config) -> Path:
@@ -112,26 +115,38 @@ def _fleet_in(text: str) -> Fleet | None:
     return None
 
 
-def start(fleet: Fleet, ini: Path, warn: Callable[[str], None]) -> "subprocess.Popen[bytes]":
-    """Start circusd on ``ini`` in a session (console) of its own: no Ctrl-C and no closed terminal reaches it.
+def start(fleet: Fleet, ini: Path, warn: Callable[[str], None], known: Kept) -> "subprocess.Popen[bytes]":
+    """Start circusd on ``ini``, as one that is kept; see :func:`run`.
 
-    ``warn`` is told where it cannot be that far apart from us. ``-P`` keeps modules that happen to lie beside the ini
-    from being imported in place of real ones.
+    ``-P`` keeps modules that happen to lie beside the ini from being imported in place of real ones.
+
+    Raises:
+        MachineError: it cannot be started.
+    """
+    utf8 = ("-X", "utf8") if sys.platform == "win32" else ()  # circus reads its file in the machine's code page
+    options = ("--log-output", str(log_path(fleet)))
+    argv = [sys.executable, "-P", *utf8, "-m", "circus.circusd", str(ini), *options]
+    return run(fleet, argv, ini.parent, {**environment(), kept.VARIABLE: known.dumps()}, warn)
+
+
+def run(
+    fleet: Fleet, argv: Sequence[str], folder: Path, environment: Mapping[str, str], warn: Callable[[str], None]
+) -> "subprocess.Popen[bytes]":
+    """Run circusd in a session (console) of its own: no Ctrl-C and no closed terminal reaches it.
+
+    ``warn`` is told where it cannot be that far apart from us.
 
     Raises:
         MachineError: it cannot be started.
     """
     log = log_path(fleet)
-    utf8 = ("-X", "utf8") if sys.platform == "win32" else ()  # circus reads its file in the machine's code page
-    argv = [sys.executable, "-P", *utf8, "-m", "circus.circusd", str(ini), "--log-output", str(log)]
     try:
         with os.fdopen(open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
 
             def popen(how: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
-                environment = _environment()
                 return subprocess.Popen(
                     argv,
-                    cwd=ini.parent,
+                    cwd=folder,
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -149,7 +164,7 @@ def start(fleet: Fleet, ini: Path, warn: Callable[[str], None]) -> "subprocess.P
         raise MachineError(f"starting circusd: {error}") from error
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return our environment; where we run from a bare checkout, circusd is told where that is.
 
     Only there: the systems inherit it. Marks are left out: run from within a system, this is no part of that.
@@ -181,6 +196,16 @@ def terminate(fleet: Fleet, process: Process) -> bool:
         except PermissionError as error:
             raise MachineError(f"SIGTERM to circusd, pid {process.pid}: {error.strerror}") from error
     return True
+
+
+def end(process: Process) -> bool:
+    """End circusd by force; return whether it has ended.
+
+    Raises:
+        MachineError: we may not.
+    """
+    processes.end(process)
+    return await_end(process, END_PATIENCE)
 
 
 def await_end(process: Process, timeout: float) -> bool:

@@ -207,11 +207,12 @@ class Lifecycle:
 
     def resume(self, at: float, state: State, due: float | None) -> None:
         """Go on as ``waiting``, ``backoff`` or ``failed`` after everything that knew of it died."""
+        policy = self.system.restart
         self._enter(state, at)
-        if state is State.BACKOFF:
-            self.due = at if due is None else due
+        if state is State.BACKOFF:  # the clock that said when may have been set since: no wait becomes longer by that
+            self.due = at if due is None else min(due, at + policy.backoff_cap * (1 + policy.jitter))
         elif state is State.FAILED:
-            self.due = due
+            self.due = due if due is None or not policy.retry_failed_after else min(due, at + policy.retry_failed_after)
 
     def _spawn(self, at: float, cause: str, missing: tuple[str, ...] = ()) -> Answer:
         self._again = cause != "start"
@@ -490,6 +491,11 @@ class Lifecycle:
             return self._spawn_failed(at, "circusd gave no answer to the start", busy=False)
         self.due = at + KILL_PATIENCE
         return [Kill(self.system.key, self.process)]
+
+    def away(self, seconds: float) -> None:
+        """Take note that nobody could look or listen for so long: what has a process gets that time back."""
+        if self.due is not None and self.state in WITH_PROCESS:
+            self.due += seconds
 
     # --- bookkeeping -----------------------------------------------------------------------------------------------
 

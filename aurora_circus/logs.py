@@ -10,12 +10,12 @@ followed.
 
 import errno
 import os
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from aurora_circus.errors import MachineError
+from aurora_circus.escapes import ESCAPE
 from aurora_circus.files import backup, open_regular, remove, shift
 
 TAIL_BYTES = 1 << 20
@@ -33,11 +33,6 @@ _FAR = 4
 _ELLIPSIS = "…"
 _NO_KERNEL_COPY = {getattr(errno, name, 0) for name in ("EBADF", "EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM", "EXDEV")}
 """Errors of ``copy_file_range`` that say no more than that this kernel or file system has it not."""
-_ESCAPE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # OSC and other strings: titles, links
-    r"|\x1b[ -/]*[0-~]"  # the short ones
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +242,7 @@ def _text(line: bytes, *, keep_end: bool = False) -> str:
 
 def _reason(line: bytes, *, keep_end: bool = False) -> str:
     """Return what a terminal would show of a line in the end."""
-    text = _ESCAPE.sub("", line.decode(errors="replace"))
+    text = ESCAPE.sub("", line.decode(errors="replace"))
     for shown in reversed(text.split("\r")):
         clean = "".join(" " if c.isspace() else c for c in shown if c.isprintable() or c.isspace()).strip()
         if clean:

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from aurora_circus import locks, ports, processes
+from aurora_circus import claim, locks, ports, processes
 from aurora_circus.clock import pause
 from aurora_circus.endpoints import CHOSEN, CIRCUSD_LOCK, chosen_ports, endpoints
 from aurora_circus.errors import AuroraError
@@ -51,7 +51,10 @@ def find(fleet: Fleet) -> Process | None:
 
 
 def _find_by_pidfile(fleet: Fleet) -> Process | None:
-    """Return the circusd that this fleet's pidfile names, or that holds its socket."""
+    """Return the circusd that claims this fleet, that its pidfile names, or that holds its socket."""
+    claiming = processes.identify(claim.holder(fleet.run_dir) or 0)
+    if claiming is not None and processes.alive(claiming):
+        return claiming
     pid = read_pidfile(fleet)
     process = None if pid is None else processes.identify(pid)
     if process is not None and processes.alive(process):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aurora_circus.facts import State
-from aurora_circus.query import COMMAND, EVENTS, KEY_PATTERN, LOGS, Parameter
+from aurora_circus.query import COMMAND, DRILL, EVENTS, KEY_PATTERN, LOGS, Parameter
 
 VERSION = "1.0.0"
 """Of the contract: the middle rises with what is added, the first with what is changed."""
@@ -27,6 +27,13 @@ NUMBER: Json = {"type": "number"}
 TIME: Json = {"type": "string", "format": "date-time"}
 KEY: Json = {"type": "string", "pattern": KEY_PATTERN}
 KEYS: Json = {"type": "array", "items": KEY}
+CLIENT: Json = {
+    "name": "X-Aurora-Client",
+    "in": "header",
+    "description": "`cli` has the journal say so; anything else is `api`.",
+    "schema": TEXT,
+}
+DRILL_ABOUT = "Do a fault to one system, or to the controller (`aurora`), for a bounded time."
 
 
 def describe(keys: Sequence[str], *, protected: bool) -> Json:
@@ -92,6 +99,12 @@ def _paths(keys: Sequence[str]) -> dict[str, dict[str, Json]]:
     for verb in ("start", "stop", "restart"):
         paths[f"{root}/{verb}/{{key}}"] = {"post": _post(verb, "one system", "Command", [key], no_system)}
         paths[f"{root}/{verb}-all"] = {"post": _post(f"{verb}All", "all systems", "CommandAll", [], {})}
+    refused = {"409": _says("It may not be begun: the fleet is not well, or a drill runs.", "Error")}
+    paths[f"{root}/drill/{{key}}"] = {
+        "post": {
+            **_get("drill", DRILL_ABOUT, "Drill", "It is done.", [key, *_in_query(DRILL), CLIENT], no_system | refused)
+        }
+    }
     gone = {"404": _says("There is no such operation, or it is long forgotten.", "Error")}
     paths |= {
         f"{root}/operations/{{ident}}": {
@@ -119,7 +132,13 @@ def _paths(keys: Sequence[str]) -> dict[str, dict[str, Json]]:
 
 def _in_query(parameters: Iterable[Parameter[object]]) -> list[Json]:
     return [
-        {"name": each.name, "in": "query", "description": each.about, "schema": dict(each.schema)}
+        {
+            "name": each.name,
+            "in": "query",
+            "description": each.about,
+            "schema": dict(each.schema),
+            **({"required": True} if each.required else {}),
+        }
         for each in parameters
     ]
 
@@ -137,16 +156,10 @@ def _get(  # noqa: PLR0913, PLR0917 - a row of a table
 
 
 def _post(ident: str, what: str, schema: str, parameters: Sequence[Json], more: Mapping[str, Json]) -> Json:
-    client = {
-        "name": "X-Aurora-Client",
-        "in": "header",
-        "description": "`cli` has the journal say so; anything else is `api`.",
-        "schema": TEXT,
-    }
     return {
         "operationId": ident,
         "summary": f"{ident.removesuffix('All').capitalize()} {what}.",
-        "parameters": [*parameters, *_in_query(COMMAND), client],
+        "parameters": [*parameters, *_in_query(COMMAND), CLIENT],
         "responses": {
             "200": _says("It has settled as wished, or there was nothing to do.", schema),
             "202": _says("It is accepted; `operation` can be asked after.", schema),
@@ -214,6 +227,7 @@ def _schemas() -> dict[str, Json]:
         "attempt": COUNT,
         "next_attempt_at": _or_null(TIME),
         "depends_on": KEYS,
+        "drill": {"description": "What is being done to it on purpose; null while nothing is."},
     }
     step = {"action": TEXT, "at": _or_null(TIME), "in_seconds": _or_null(NUMBER)}
     explanation = {
@@ -252,6 +266,7 @@ def _schemas() -> dict[str, Json]:
         "error": _or_null(TEXT),
         "finished_at": _or_null(TIME),
     }
+    drill = {"fault": TEXT, "pid": _or_null(WHOLE), "seconds": NUMBER, "strikes": COUNT, "ended": FLAG}
     health = {"success": FLAG, "status": {"enum": ["healthy", "unhealthy"]}}
     told = {"error": TEXT, "details": {"type": "object", "description": "Not for who has no token."}}
     return {
@@ -265,6 +280,7 @@ def _schemas() -> dict[str, Json]:
         "CommandAll": _object({**accepted, **every}),
         "CommandFailed": _object(failed, {"operation": TEXT, "server": KEY, **every}),
         "Operation": _object(operation),
+        "Drill": _object({"success": {"const": True}, "server": KEY}, drill),
         "Record": _object(record),
         "Events": _object(page, gone),
         "Lines": _object({"server": KEY, "lines": {"type": "array", "items": TEXT}}),

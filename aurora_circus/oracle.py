@@ -41,7 +41,8 @@ class Sight:
     """The API's answer; None where there was none."""
     health: str | None
     """What the controller's own ``/health`` complains of; None when it is well."""
-    records: Sequence[Mapping[str, Any]]
+    told: story.Story
+    """What the journal says, all of it."""
     leaders: Mapping[str, Sequence[int]]
     """For each system the processes that lead a group and bear its name, as far as they run."""
     alive: frozenset[int]
@@ -120,11 +121,10 @@ def _rests(each: Mapping[str, Any]) -> bool:
 
 
 def _journal(seen: Sight, status: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    told = story.replay(seen.records)
-    yield from (Finding("seq", None, each) for each in told.holes)
-    yield from (Finding("order", None, each) for each in told.faults)
+    yield from (Finding("seq", None, each) for each in seen.told.holes)
+    yield from (Finding("order", None, each) for each in seen.told.faults)
     for key, each in status.items():
-        chapter = told.chapters.get(key)
+        chapter = seen.told.chapters.get(key)
         state = State(each["state"])
         if chapter is None or state in story.UNTOLD or chapter.state in story.UNTOLD:
             continue

@@ -20,10 +20,10 @@ class Meaning:
     ``note``: circusd does it, we take note of the wish. ``order``: circusd leaves it to us. ``all``: the whole fleet is
     wanted up. ``reconfigure``: look at every watcher's options again. ``quit``: circusd is going down, which ends every
     wish. ``down``: circusd takes everything down, us included, and the wishes stay. ``went``: circusd brings these down
-    without anybody's wish having changed.
+    without anybody's wish having changed. ``refused``: we had circusd not do it, and said why.
     """
 
-    kind: Literal["note", "order", "all", "reconfigure", "quit", "down", "went", "nothing"]
+    kind: Literal["note", "order", "all", "reconfigure", "quit", "down", "went", "refused", "nothing"]
     verb: Literal["start", "stop", "restart"] = "restart"
     servers: tuple[str, ...] = ()
 
@@ -47,7 +47,7 @@ def meaning(entry: Mapping[str, Any], servers: Iterable[str], running: Iterable[
     ``reload`` without a name that nobody sent is a SIGHUP, such as a closed terminal sends, and bounces nothing.
     """
     if entry["refused"]:
-        return NOTHING
+        return Meaning("refused") if "reason" in entry else NOTHING
     command, properties = entry["command"], entry["properties"]
     named = tuple(_matched(properties, servers)) if "name" in properties else None
     match command:

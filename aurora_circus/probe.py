@@ -2,7 +2,8 @@
 
 It speaks by h11 over a non-blocking connection, so that two hundred silent systems cost two hundred sockets and no
 thread, and its timeout holds for the whole answer, however slowly that drips. It follows no redirect, unpacks nothing,
-obeys no proxy, resolves no name and reads at most :data:`MOST_BYTES` of a body.
+obeys no proxy, resolves no name, reads at most :data:`MOST_BYTES` of a body and :data:`MOST_READ` of an answer, and
+repeats little of what it hears in a reason.
 
 The rule: healthy is 200 within the timeout, unless the body is a JSON object whose ``status`` says ``fail``,
 ``failed``, ``unhealthy``, ``down``, ``error`` or ``critical``. A 200 with any other body is healthy, without metrics.
@@ -10,7 +11,6 @@ The rule: healthy is 200 within the timeout, unless the body is a JSON object wh
 
 import asyncio
 import json
-import math
 from collections.abc import Mapping
 
 import h11
@@ -21,6 +21,13 @@ from aurora_circus.settings import Probe
 MOST_BYTES = 65_536
 """Bytes of a body that are looked at, and of headers that are borne; what is longer is no health report."""
 BAD = frozenset({"fail", "failed", "unhealthy", "down", "error", "critical"})
+MOST_READ = 4 * MOST_BYTES
+"""Bytes of an answer that are taken apart, framing and all: who sends "100 Continue" without end, or chunks of a byte
+with kilobytes of extensions, would keep us busy until the timeout, and everybody else waiting."""
+MOST_SAID = 200
+"""Characters of a library's words about an answer, which may hold all of the answer."""
+MOST_NUMBER = 2**53 - 1
+"""What a metric may be at most, up or down: every reader of JSON keeps it whole (RFC 8259, 6)."""
 OK = 200
 """The one status that means healthy."""
 LEAST_METRICS_TIME = 0.05
@@ -73,8 +80,12 @@ async def _get(port: int, path: str, timeout: float) -> tuple[int, bytes, str | 
         return 0, b"", f"{what}: no answer within {timeout:g} s"
     except ConnectionRefusedError:
         return 0, b"", f"{what}: connection refused"
+    except ConnectionError:
+        return 0, b"", f"{what}: the connection was broken off"
     except h11.RemoteProtocolError as error:
-        return 0, b"", f"{what}: no HTTP/1.1 came back: {error}"
+        said = str(error)
+        cut = said if len(said) <= MOST_SAID else said[: MOST_SAID - 1] + "…"
+        return 0, b"", f"{what}: no HTTP/1.1 came back: {cut}"
     except (OSError, h11.LocalProtocolError) as error:
         return 0, b"", f"{what}: {error}"
     return status, body, None
@@ -89,11 +100,17 @@ async def _exchange(
     request = h11.Request(method="GET", target=path, headers=[*headers, ("Connection", "close")])
     writer.write(connection.send(request) or b"")
     connection.send(h11.EndOfMessage())
-    status, body, length = 0, [], 0
+    status, body, length, taken = 0, [], 0, 0
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(MOST_BYTES))
+            if taken >= MOST_READ:
+                if not status:
+                    raise h11.RemoteProtocolError(f"no status in {taken} bytes")
+                return status, b""
+            data = await reader.read(MOST_BYTES)
+            taken += len(data)
+            connection.receive_data(data)
         elif isinstance(event, h11.Response):
             status = event.status_code
         elif isinstance(event, h11.Data):
@@ -121,7 +138,7 @@ def _metrics(report: Mapping[str, object], names: Mapping[str, str]) -> dict[str
         value = report.get(names.get(name, name))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             continue
-        if isinstance(value, float) and not math.isfinite(value):
-            continue
+        if isinstance(value, (int, float)) and not -MOST_NUMBER <= value <= MOST_NUMBER:
+            continue  # nor is NaN
         found[name] = value[:200] if isinstance(value, str) else value
     return found

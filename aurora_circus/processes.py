@@ -8,7 +8,10 @@ function does is said in :mod:`~aurora_circus.unix` and :mod:`~aurora_circus.fam
 
 import sys
 
+import psutil
+
 from aurora_circus.clock import pause
+from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
 
 if sys.platform == "win32":
@@ -23,12 +26,15 @@ age = system.age
 alive = system.alive
 boot = system.boot
 exit_status = system.exit_status
+freeze = system.freeze
 from_exit_code = system.from_exit_code
 identify = system.identify
 kill = system.kill
 lineage = system.lineage
 members = system.members
+stopped = system.stopped
 terminate = system.terminate
+thaw = system.thaw
 watch = system.watch
 
 everybody = families.everybody
@@ -56,3 +62,20 @@ def await_end(process: Process, timeout: float) -> None:
         found.wait(timeout)
     finally:
         found.close()
+
+
+def end(process: Process) -> bool:
+    """End ``process`` by force, alone of its group; False when it is gone.
+
+    Raises:
+        MachineError: we may not.
+    """
+    if not alive(process):
+        return False
+    try:
+        psutil.Process(process.pid).kill()  # it makes sure that the pid is still the one that it has just looked at
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error as error:
+        raise MachineError(f"SIGKILL to process {process.pid}: {error}") from error
+    return True

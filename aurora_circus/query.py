@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
+from aurora_circus.drills import LONGEST as LONGEST_DRILL
+from aurora_circus.drills import STANDS_IN, Fault, Order
 from aurora_circus.errors import AuroraError
 
 KEY_PATTERN = "^[a-z0-9_-]+$"
@@ -42,6 +44,8 @@ class Parameter(Generic[Value]):
     default: Value
     schema: Mapping[str, object]
     read: Callable[[str], Value]
+    required: bool = False
+    """Whether a request makes no sense without it; the route says so, since another parameter may be wrong, too."""
 
     def of(self, given: Mapping[str, str]) -> Value:
         """Return the parameter's value, or its default; QueryError for one out of its limits."""
@@ -96,14 +100,28 @@ def _whole(name: str, about: str, default: int, low: int, high: int) -> Paramete
     )
 
 
-def _seconds(name: str, about: str, high: float) -> Parameter[float]:
+def _seconds(name: str, about: str, high: float, low: float = 0, default: float = 0) -> Parameter[float]:
     return Parameter(
         name=name,
         about=about,
-        default=0.0,
-        schema={"type": "number", "minimum": 0, "maximum": high, "default": 0},
-        read=_within(float, r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", 0, high, "seconds"),
+        default=float(default),
+        schema={"type": "number", "minimum": low, "maximum": high, "default": default},
+        read=_within(float, r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", low, high, "seconds"),
     )
+
+
+def _one_of(
+    name: str, about: str, words: Sequence[str], default: str | None = None, *, required: bool = False
+) -> Parameter[str | None]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return text
+
+    schema: dict[str, object] = {"type": "string", "enum": list(words)}
+    if default is not None:
+        schema["default"] = default
+    return Parameter(name=name, about=about, default=default, schema=schema, read=read, required=required)
 
 
 def _word(name: str, about: str, pattern: str) -> Parameter[str | None]:
@@ -137,7 +155,39 @@ SERVER = _word("server", "Records of this system only, be it one that is configu
 EVENT = _word("event", "Records of this event only.", "^[a-z0-9_]+$")
 POLL = _seconds("wait", "Seconds to wait for a record when there is none yet.", 60)
 TAIL = _whole("tail", "How many lines at most.", 100, 1, 10_000)
+NO_FAULT = "none"
+"""Ends a drill."""
+FAULT = _one_of(
+    "fault",
+    "What to do; `none` ends the drill of this system.",
+    [*map(str, Fault), NO_FAULT],
+    required=True,
+)
+PORT: Parameter[int | None] = Parameter(
+    name="port",
+    about="Where a stand-in on 127.0.0.1 answers for the system's health; for slow-health and http-500 alone.",
+    default=None,
+    schema={"type": "integer", "minimum": 1, "maximum": 65535},
+    read=_within(int, "-?[0-9]+", 1, 65535, "a whole number"),
+)
+SECONDS = _seconds("seconds", "After so many seconds the drill ends by itself.", LONGEST_DRILL, 1, 60)
+FORCE = _one_of("force", "`true` begins it although another system is not well.", ["true", "false"], "false")
 
 COMMAND: Sequence[Parameter[object]] = (WAIT,)
 EVENTS: Sequence[Parameter[object]] = (SINCE, LIMIT, SERVER, EVENT, POLL)
 LOGS: Sequence[Parameter[object]] = (TAIL,)
+DRILL: Sequence[Parameter[object]] = (FAULT, PORT, SECONDS, FORCE)
+
+
+def drill_order(given: Mapping[str, str]) -> Order | None:
+    """Return the drill that a query asks for, None for the end of one; QueryError where it makes no sense."""
+    word, port, seconds, force = FAULT.of(given), PORT.of(given), SECONDS.of(given), FORCE.of(given) == "true"
+    if word is None:
+        raise QueryError(f"fault: found none, expected one of {', '.join(FAULT.schema['enum'])}")  # type: ignore[arg-type] # its words
+    if word == NO_FAULT:
+        return None
+    fault = Fault(word)
+    if (port is not None) != (fault in STANDS_IN):
+        wanted = "the stand-in's" if fault in STANDS_IN else f"none for {fault}"
+        raise QueryError(f"port: found {port}, expected {wanted}")
+    return Order(fault, seconds, port, force=force)

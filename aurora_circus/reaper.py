@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 EXIT_PATIENCE = 0.05
 """Seconds to wait for circusd's word on how a process ended, where it was quicker than we were to collect it."""
-_BY_REQUEST = ((0, None), (None, "SIGTERM"), (None, "CONTROL_C_EXIT"))
-"""How a process ends that was asked to: such an end is no crash before circusd has had the time to say who asked."""
+_BY_FORCE = frozenset({"SIGKILL", "SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL"})
+"""What nobody asks a process to end by. Any other end is no crash before circusd has said what it was told."""
 LOOK_AGAIN = 1.0
 """Seconds between two looks at who is left of a group, where the system refuses to tell of their ends."""
 ORDER_PATIENCE = 0.5
@@ -40,6 +40,9 @@ class Surroundings(Protocol):
 
     def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
         """Let work go on beside everything else."""
+
+    async def catch_up(self) -> None:
+        """Hear what circusd was told before now."""
 
     def aside(self, work: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:  # noqa: ANN401 - any work
         """Have work done in a thread."""
@@ -60,7 +63,8 @@ class Reaper:
         self._lives = lives
         self._loop = asyncio.get_running_loop()
         self._watched: dict[Process, processes.Watch] = {}
-        self._ending: set[Process] = set()
+        self._ending: dict[Process, asyncio.Event] = {}
+        """Whose end was seen, until nobody of their groups is left; set when the end was told."""
         self._batch: list[tuple[str, Process]] = []
         self._last: asyncio.Event | None = None
         self._words: dict[int, int] = {}
@@ -98,9 +102,15 @@ class Reaper:
             if life.process is not None and life.process not in self._watched and not processes.alive(life.process):
                 self._ended(key, life.process)
 
+    async def last_word(self, key: str, process: Process) -> None:
+        """Wait until the end of ``process`` was told, where it has ended: who comes after it is heard after it."""
+        if not processes.alive(process):
+            self._ended(key, process)
+            await self._ending[process].wait()
+
     def _ended(self, key: str, process: Process) -> None:
         if process not in self._ending:
-            self._ending.add(process)
+            self._ending[process] = asyncio.Event()
             if not self._batch:
                 self._loop.call_soon(self._tell_batch)
             self._batch.append((key, process))
@@ -129,6 +139,7 @@ class Reaper:
         finally:
             self._driver.tell(facts.Exited(at, key, process, how, holder))
             told.set()
+            self._ending[process].set()
             watch = self._watched.pop(process, None)
             if watch is not None:
                 watch.close()
@@ -138,8 +149,10 @@ class Reaper:
         seen = processes.exit_status(process)
         life = self._lives().get(key)
         up = life is not None and life.wanted and life.state in {State.STARTING, State.HEALTHY}
-        if (up and seen in _BY_REQUEST) or (seen is None and process.pid not in self._words):
-            await asyncio.sleep(EXIT_PATIENCE)  # circusd's word on who wanted it, or on how it ended, is on its way
+        if up and (seen is None or seen[1] not in _BY_FORCE):
+            await self._driver.catch_up()  # whose wish it was, circusd knew before it sent the signal
+        if seen is None and process.pid not in self._words:
+            await asyncio.sleep(EXIT_PATIENCE)  # circusd's word on how it ended is on its way
         if seen is None:
             code = self._words.pop(process.pid, None)
             seen = (None, None) if code is None else processes.from_exit_code(code)
@@ -164,7 +177,7 @@ class Reaper:
             moment = processes.moment()
         processes.forget(process)
         self._driver.tell(facts.Gone(self._driver.clock.monotonic(), key, process))
-        self._ending.discard(process)
+        self._ending.pop(process, None)
 
     async def _left(self, key: str, process: Process, moment: int) -> list[Process]:
         """Return who else is left of the system; that nobody is, is said only of a machine that could be looked at."""

@@ -1,18 +1,23 @@
 """What a record of the journal is: six fields, the last but one of them free, and one line of JSON. Pure.
 
+In the file the line has a seventh field, its link; ``chain`` knows of that.
+
 A record is made of whatever the caller has, and making one never fails: what JSON cannot hold is replaced,
 what is too long is cut, and one record's size is bounded whatever was put into it.
 """
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from itertools import islice
+from pathlib import PurePath
 from typing import Any
+
+from aurora_circus.chain import FIELD
+from aurora_circus.escapes import in_json
 
 Record = dict[str, Any]
 """``timestamp``, ``seq``, ``event``, ``server``, ``details``, ``system``."""
@@ -30,7 +35,7 @@ _MAX_DEPTH = 8
 _MAX_BITS = 1024
 """Of an integer; Python refuses to write one of more than 4,300 digits."""
 _BYTES = (bytes, bytearray, memoryview)
-_TELLING = (BaseException, os.PathLike)
+_TELLING = (BaseException, PurePath)
 """What is best told by its own ``str``."""
 _CONTAINERS = (dict, list, tuple, Mapping, AbstractSet)
 _ELLIPSIS = "…"
@@ -56,18 +61,22 @@ def text(value: str) -> str:
 
 
 def encode(record: Record) -> bytes:
-    """Return the line that stands for a record made of plain values."""
-    return _ENCODER.encode(record).encode() + b"\n"
+    """Return the line that stands for a record made of plain values; a terminal that is shown it obeys nothing."""
+    return in_json(_ENCODER.encode(record)).encode() + b"\n"
 
 
 def decode(line: bytes) -> Record | None:
-    """Return the record that a line stands for, or None: it is torn, or somebody else's, or rubbish."""
+    """Return the record that a line stands for, or None: it is torn, or somebody else's, or rubbish.
+
+    Without its link: that is the line's, and what readers are told before a line is written has none yet.
+    """
     if not line.startswith(b"{"):
         return None
     try:
         record = _DECODER.decode(line.decode())
     except (ValueError, RecursionError):
         return None
+    record.pop(FIELD, None)
     seq, event, details = record.get("seq"), record.get("event"), record.get("details")
     ours = type(seq) is int and seq > 0 and isinstance(event, str) and isinstance(details, dict)
     return record if ours else None

@@ -112,7 +112,7 @@ class _Unix:
     """How circus runs things on Unix: sockets in a private directory, and a shell that opens a log."""
 
     hooks: tuple[str, ...] = ("before_start", "before_spawn", "before_stop")
-    plugin_hooks: tuple[str, ...] = ("before_start", "before_stop")
+    plugin_hooks: tuple[str, ...] = ("before_start", "before_spawn", "before_stop")
     send_hup = "True"
 
     def __init__(self, fleet: Fleet, python: str) -> None:

@@ -72,11 +72,12 @@ def controller(health: Mapping[str, Any]) -> list[str]:
 
 def note(status: Status, now: float) -> str:
     """Return why a system is not well, and when the next attempt is."""
-    state = status.get("state")
+    state, drill = status.get("state"), status.get("drill")
+    parts = [f"a drill runs: {clean(drill)}"] if isinstance(drill, str) else []
     if state in WITHOUT_NOTE:
-        return ""
+        return "".join(parts)
     error = status.get("error")
-    parts = [clean(error)] if error and error != state else []
+    parts += [clean(error)] if error and error != state else []
     due = moment(status.get("next_attempt_at"))
     if due is not None:
         parts.append(f"next attempt in {duration(due - now)}")
@@ -105,6 +106,7 @@ def explanation(answer: Status, now: float, advice: Advice) -> str:
     what = f"{who} is {terminal.state(state)}{age}: {MEANING.get(state, state)}."
     facts = [
         what,
+        *_drilled(answer, now),
         *_why(answer, state),
         *_failed(answer, now),
         *_next(answer, now),
@@ -140,6 +142,15 @@ def _row(key: str, status: Status, now: float) -> Sequence[str]:
 def _uptime(status: Status) -> str:
     uptime = status.get("uptime")
     return duration(uptime) if isinstance(uptime, (int, float)) else NOTHING
+
+
+def _drilled(answer: Status, now: float) -> list[str]:
+    drill = answer.get("drill")
+    if not isinstance(drill, Mapping):
+        return []
+    until = moment(drill.get("ends_at"))
+    when = "" if until is None else f", for {duration(until - now)} more at most"
+    return [f"Drill: {clean(drill.get('fault'))}, asked for by {clean(drill.get('by'))}{when}."]
 
 
 def _why(answer: Status, state: str) -> list[str]:

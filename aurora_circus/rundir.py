@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from aurora_circus import kept
 from aurora_circus.config import Config
 from aurora_circus.endpoints import CONTROL, EVENTS, choose_ports, chosen_ports, socket_dir
 from aurora_circus.errors import MachineError
@@ -20,7 +21,7 @@ from aurora_circus.files import open_regular
 from aurora_circus.tables import Faults, Where
 
 PIDFILE = "circusd.pid"
-_OURS = {CONTROL, EVENTS, PIDFILE, "state.json"}
+_OURS = {CONTROL, EVENTS, PIDFILE, "state.json", kept.MARK}
 """By these a directory is known to be a fleet's."""
 _WINDOWS = sys.platform == "win32"
 

@@ -142,6 +142,12 @@ def _leftover(details: Details) -> str:
     return f"left over from an earlier life, and ended{' by force' if details.get('forced') else ''}: {pids}"
 
 
+def _drill(details: Details) -> str:
+    if details["phase"] == "over":
+        return f"drill {details['fault']} is over: {details['why']}"
+    return f"drill {details['fault']} begins, for {duration(details['seconds'])} at most, asked for by {details['by']}"
+
+
 def _command(details: Details) -> str:
     whom = ", ".join(details.get("servers") or ()) or "the fleet"
     return f"{details['verb']} of {whom}, asked for by {details['by']}"
@@ -151,6 +157,12 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "controller_started": lambda of: f"the controller runs (pid {of['pid']}, under circusd {of['circusd']})",
     "controller_stopped": _controller_stopped,
     "controller_error": lambda of: f"the controller failed at {of['step']}: {of['error']}",
+    "controller_away": lambda of: f"nothing was looked at for {duration(of['seconds'])}: suspended, or out of time",
+    "command_refused": lambda of: f"{of['verb']}, asked for by {of['by']}, was refused: {of['reason']}",
+    "circusd_replaced": lambda of: f"circusd (pid {of['old']}) is replaced by pid {of['new']}{_because(of.get('why'))}",
+    "circusd_given_up": lambda of: (
+        f"circusd is given up after {one(of['attempts'], 'attempt')}, the last one pid {of['pid']}{_because(of['why'])}"
+    ),
     "config_loaded": _config_loaded,
     "server_starting": _starting,
     "server_started": _started,
@@ -166,6 +178,7 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "leftover_ended": _leftover,
     "port_conflict": _conflict,
     "command": _command,
+    "drill": _drill,
     "journal_gap": lambda of: f"records {of['first']} to {of['last']} were lost",
     "log_dropped": lambda of: f"{of['bytes']} bytes of {of['file']} were dropped, it grew too fast",
 }

@@ -18,15 +18,15 @@ from aurora_circus.api import Api
 from aurora_circus.errors import MachineError
 from aurora_circus.wire import MOST_BODY, Httpd
 
-BACKLOG = 128
-"""Connections that wait to be accepted."""
+BACKLOG = 1024
+"""Connections that wait to be accepted; beyond it, a client tries again after a second."""
 LIMITS = {
     "asyncore_use_poll": True,  # select() ends at file descriptor 1023
     "asyncore_loop_timeout": 5,  # what happens wakes the loop; this is for the maintenance alone
     "cleanup_interval": 10,  # a request that is not all there after one to two of these is dropped
     "channel_timeout": 60,  # idle, or taking nothing of its answer
     "channel_request_lookahead": 1,  # reads while a request runs, to notice a client that leaves
-    "connection_limit": 200,  # beyond it, whoever is idle the longest makes room
+    "connection_limit": 200,  # beyond it, whoever does nothing for the longest makes room
     "backlog": BACKLOG,
     "max_request_header_size": 16_384,
     "max_request_body_size": MOST_BODY + 1,  # the first size that waitress refuses

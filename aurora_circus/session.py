@@ -3,19 +3,20 @@
 News comes from the API; where its port is somebody else's, from the files that the plugin writes.
 """
 
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aurora_circus import reach, sentences
+from aurora_circus import kept, reach, sentences
 from aurora_circus.client import ApiError, ForeignError, LostError, RefusedError
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, MachineError
 from aurora_circus.facts import Process
 from aurora_circus.feed import ApiFeed, Feed, FileFeed, journal_path, last_number
+from aurora_circus.kept import Kept
 from aurora_circus.logs import tail
+from aurora_circus.lookout import Child, ended_within
 from aurora_circus.lookup import has_begun
 from aurora_circus.processes import identify
 from aurora_circus.progress import Progress, troubled, unsettled
@@ -47,10 +48,14 @@ class NoControllerError(AuroraError):
 class Session:
     """One circusd that this process has started."""
 
-    def __init__(self, context: Context, child: "subprocess.Popen[bytes]") -> None:
-        """Begin right after ``child`` was started: it takes longer to write its first record than we to look."""
+    def __init__(self, context: Context, child: Child, known: Kept) -> None:
+        """Begin right after ``child`` was started: it takes longer to write its first record than we to look.
+
+        ``known``: what was told to it. Of one that replaces another, the fleet has come up once.
+        """
         self.config = context.config
         self.child = child
+        self.known = known
         self.process = identify(child.pid) or Process(child.pid, 0.0)
         self.context = context
         self.terminal = context.terminal
@@ -58,10 +63,12 @@ class Session:
         self.began = self.clock.wall()
         self.progress = Progress(self.config.systems, self.began)
         self.has_api = False
-        self._came = False
+        self.came = known.old is not None
         """Whether the plugin was there once: from then on, trouble with it is no reason to end anything."""
         self._since = last_number(context.fleet)
         self._feed: Feed | None = None
+        self._ended_well = False
+        """Whether what was shown last of the plugin is an orderly end."""
 
     def settle(self, keys: Sequence[str], started: Callable[[], None]) -> list[str]:
         """Show the fleet come up until nobody becomes anything else by itself; return who is not as wanted.
@@ -78,7 +85,7 @@ class Session:
             self._await_circusd()
             started()
             self._feed = self._find_feed()
-            self._came = True
+            self.came = True
             self._start(keys)
             while True:
                 records = self._read(_FRAME)
@@ -126,6 +133,14 @@ class Session:
         """Return who is wanted down."""
         return [key for key, each in (self._status() or {}).items() if each.get("state") == "stopped"]
 
+    def over(self) -> bool:
+        """Say whether the fleet was taken down on purpose, by whomever."""
+        return kept.marked(self.config.fleet.run_dir) or self.orderly()
+
+    def orderly(self) -> bool:
+        """Say whether the fleet went down in good order, by the journal."""
+        return _ended_well(self.rest(), before=self._ended_well)
+
     def rest(self) -> Sequence[Record]:
         """Return what the journal says beyond what was shown."""
         return FileFeed(self.config, self._since, clock=self.clock).read(0)
@@ -145,6 +160,7 @@ class Session:
                 self._feed = self._files()
                 continue
             self._since = feed.since
+            self._ended_well = _ended_well(records, before=self._ended_well)
             if not records and self.child.poll() is not None:
                 raise CircusdEndedError
             return records
@@ -177,7 +193,7 @@ class Session:
                 raise CircusdEndedError
         told = f"circusd runs, but its plugin does not come up within {duration(CONTROLLER_PATIENCE)}\n"
         told += end_of(Path(self.config.fleet.log_dir) / "aurora.log")
-        if not self._came:
+        if not self.came:
             raise NoControllerError(told)
         self.terminal.warn(f"{told}\nthe systems go on, but nobody watches them until it is back")
         return self._files()
@@ -186,11 +202,15 @@ class Session:
         return FileFeed(self.config, self._since, circusd=self.process.pid, sleep=self._ended_within, clock=self.clock)
 
     def _ended_within(self, seconds: float) -> bool:
-        try:
-            self.child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return ended_within(self.child, seconds)
+
+
+def _ended_well(records: Sequence[Record], *, before: bool) -> bool:
+    """Say whether the plugin went down in good order, and no other came after it."""
+    for each in records:
+        if each["event"] in {"controller_started", "controller_stopped"}:
+            before = bool(each["details"].get("orderly"))
+    return before
 
 
 def end_of(file: Path) -> str:

@@ -43,22 +43,25 @@ class Story:
     """Numbers that are missing and in no ``journal_gap``, or that come twice."""
     faults: list[str] = field(default_factory=list)
     """Contradictions."""
+    taken_over: set[str] = field(default_factory=set)
+    """Systems of which nothing is known but what a plugin that died had told."""
 
 
-def replay(records: Iterable[Mapping[str, Any]]) -> Story:
-    """Go through ``records``, oldest first, from the first that there is.
+def replay(records: Iterable[Mapping[str, Any]], so_far: Story | None = None) -> Story:
+    """Go through ``records``, oldest first, from the first that there is; or go on with the story ``so_far``.
 
     A contradiction is: a system that is healthy in a second process although no end of the first was told; a health
     that no start came before; an attempt that is neither the first nor the one after the last; more attempts than
     there are; a state in ``health_check`` that the records before it do not give.
     """
-    story = Story()
-    taken_over: set[str] = set()
+    story = so_far or Story()
     for record in records:
         _number(story, record)
         event, details = record["event"], record["details"]
         if event == "controller_started":
-            taken_over = set(story.chapters)
+            story.taken_over = set(story.chapters)
+            for each in story.chapters.values():  # it may have been replaced while nobody looked
+                each.pid = None
             continue
         if event == "journal_gap":  # what is lost may have been about anybody
             story.chapters.clear()
@@ -66,21 +69,21 @@ def replay(records: Iterable[Mapping[str, Any]]) -> Story:
         key = record["server"]
         if key is None:
             continue
-        known = key in story.chapters
+        trusted = key in story.chapters and key not in story.taken_over
         chapter = story.chapters.setdefault(key, Chapter())
         where = f"seq {record['seq']}: {key}: {event}"
         if event == "server_exited":
             _exited(chapter, details)
         elif event == "restart_scheduled":
-            _attempt(story, chapter, details, where, anew=not known or key in taken_over)
+            _attempt(story, chapter, details, where, anew=not trusted)
         elif event in _HEALTHY:
-            _healthy(story, chapter, details, where, known=known and key not in taken_over)
+            _healthy(story, chapter, details, where, known=trusted)
         elif event == "health_check":
-            _check(story, chapter, details, where, known=known and key not in taken_over)
+            _check(story, chapter, details, where, known=trusted)
         if event in _ENTERS:
             chapter.state = _ENTERS[event]
         if event in {"server_starting", "server_stopped", "server_failed"} | _HEALTHY:
-            taken_over.discard(key)
+            story.taken_over.discard(key)
     return story
 
 
@@ -121,6 +124,8 @@ def _healthy(story: Story, chapter: Chapter, details: Mapping[str, Any], where: 
 def _check(story: Story, chapter: Chapter, details: Mapping[str, Any], where: str, *, known: bool) -> None:
     said = State(details["state"])
     if said is State.HEALTHY:  # said on the change itself: the word of the start comes next
+        if known and chapter.state in {State.STOPPED, State.FAILED}:
+            story.faults.append(f"{where}: healthy, and before that {chapter.state}")
         chapter.state = State.HEALTHY
         return
     silent = UNTOLD | {State.UNHEALTHY, State.STOPPING}

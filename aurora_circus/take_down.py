@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from aurora_circus import launch, leftovers, lookup
+from aurora_circus import kept, launch, leftovers, lookup
 from aurora_circus.clock import parse_rfc3339
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -47,7 +48,7 @@ def down(context: Context) -> int:
         NotRunningError: there is nothing.
     """
     terminal, fleet = context.terminal, context.fleet
-    process = lookup.find(fleet)
+    process = _find(context)
     if process is not None:
         terminal.say(f"Stopping the fleet {fleet.name} (circusd, pid {process.pid}) …")
         try:
@@ -67,9 +68,33 @@ def down(context: Context) -> int:
     return _rest(context, known)
 
 
+def _find(context: Context) -> Process | None:
+    """Return this fleet's circusd; where somebody is just starting one, that one. From here on nobody starts another.
+
+    Where there is no ``run_dir``, none was ever started.
+    """
+    fleet, terminal = context.fleet, context.terminal
+    if not Path(fleet.run_dir).is_dir():
+        return lookup.find(fleet)
+    with launch.lock(fleet, lambda: terminal.say("circusd of this fleet is just being started: waiting …")):
+        _mark(context)
+        return lookup.find(fleet)
+
+
+def _mark(context: Context) -> None:
+    try:
+        kept.mark(context.fleet.run_dir)
+    except OSError as error:
+        context.terminal.warn(f"saying that this end is wanted, in {context.fleet.run_dir}: {error.strerror}")
+
+
 def circusd(context: Context, process: Process) -> int:
-    """End a circusd and with it its systems, saying how that goes; return the exit code."""
+    """End a circusd and with it its systems, saying how that goes; return the exit code.
+
+    One that has not ended after all its time, and does not answer either, is ended by force, and then what it leaves.
+    """
     terminal, clock = context.terminal, context.clock
+    _mark(context)
     patience, known = Patience.of(context.config), leftovers.known(context.fleet)
     feed = FileFeed(context.config, last_number(context.fleet), clock=clock)
     began, began_at = clock.monotonic(), clock.wall()
@@ -85,7 +110,10 @@ def circusd(context: Context, process: Process) -> int:
         if ended:
             break
         if now - began > patience.longest:
-            return _stuck(context, process, known)
+            if lookup.ask_pid(context.fleet) is not None or not launch.end(process):
+                return _stuck(context, process, known)
+            limit = duration(patience.longest)
+            terminal.warn(f"circusd (pid {process.pid}) is still there after {limit}, and does not answer: killed")
     code = _rest(context, known) if leftovers.surviving(context.fleet, known) else 0
     if code == 0:
         terminal.say(f"The fleet {context.fleet.name} is down, after {duration(clock.monotonic() - began)}.")

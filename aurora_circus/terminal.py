@@ -1,7 +1,9 @@
 """Text for a terminal: tables, colours and times of a kind that a tired person reads at once. Pure but for its writer.
 
-A renderer returns text, and whoever called it writes it. Colour only ever repeats what a word says. Text is always made
-with its colours; :class:`Terminal` leaves them out where nobody can see them (no terminal, ``NO_COLOR``).
+A renderer returns text, and whoever called it writes it; it makes what others said :func:`clean` where it takes it in,
+and what it forgot is harmless all the same: of what a terminal obeys, only colours are ever written. Colour only ever
+repeats what a word says. Text is always made with its colours; :class:`Terminal` leaves them out where nobody can see
+them (no terminal, ``NO_COLOR``).
 """
 
 import os
@@ -14,6 +16,8 @@ from datetime import datetime
 from typing import TextIO
 
 import click
+
+from aurora_circus import escapes
 
 GAP = "  "
 NOTHING = "–"
@@ -62,7 +66,7 @@ class Terminal:
 
     def _write(self, text: str, to: TextIO) -> None:
         try:
-            click.echo(text, file=to, color=False if self._plain else None)
+            click.echo(escapes.only_colours(text), file=to, color=False if self._plain else None)
         except OSError:
             if not self.forgiving:
                 raise
@@ -132,7 +136,7 @@ def clock_time(epoch: float, now: float) -> str:
 
 def clean(text: object) -> str:
     """Return what somebody else said, on one line and without anything that a terminal would obey."""
-    return "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in str(text))
+    return escapes.clean(str(text))
 
 
 def one(count: int, what: str, many: str | None = None) -> str:

@@ -50,6 +50,18 @@ def alive(process: Process) -> bool:
         return False
 
 
+def stopped(process: Process) -> bool:
+    """Say whether ``process`` was stopped (SIGSTOP, Ctrl-Z) and not continued; one under a debugger is not."""
+    if _LINUX:
+        fields = _stat(process.pid)
+        return fields is not None and float(fields[19]) == process.started and fields[0] == "T"
+    try:
+        found = psutil.Process(process.pid)
+        return found.create_time() == process.started and found.status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
 def lineage() -> list[Process]:
     """Return as whom this process may be known to who started it: itself."""
     me = identify(os.getpid())
@@ -119,6 +131,24 @@ def kill(leader: Process) -> bool:
         MachineError: the signal was refused.
     """
     return _signal_group(leader, signal.SIGKILL)
+
+
+def freeze(leader: Process) -> bool:
+    """Send SIGSTOP to everybody in the group of ``leader``; False when nobody is left.
+
+    Raises:
+        MachineError: the signal was refused.
+    """
+    return _signal_group(leader, signal.SIGSTOP)
+
+
+def thaw(leader: Process) -> bool:
+    """Let everybody in the group of ``leader`` go on; False when nobody is left.
+
+    Raises:
+        MachineError: the signal was refused.
+    """
+    return _signal_group(leader, signal.SIGCONT)
 
 
 def send(process: Process, number: signal.Signals) -> bool:

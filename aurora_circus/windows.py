@@ -15,6 +15,7 @@ import asyncio  # noqa: E402 - what follows is there on Windows only
 import contextlib  # noqa: E402
 import os  # noqa: E402
 from collections.abc import Callable, Iterable, Iterator  # noqa: E402
+from typing import Literal  # noqa: E402
 
 import psutil  # noqa: E402
 
@@ -69,6 +70,12 @@ def alive(process: Process) -> bool:
             return handle is not None and winapi.started(handle) == process.started and not winapi.signalled(handle)
     except PermissionError:
         return identify(process.pid) == process
+
+
+def stopped(process: Process) -> bool:
+    """See ``unix``; here nothing can be stopped but thread by thread, which is seen by what it does no more."""
+    del process
+    return False
 
 
 def lineage() -> list[Process]:
@@ -165,6 +172,28 @@ def ask_to_stop(leader: Process) -> bool:
         return winapi.set_event(winapi.name_of("stop", leader.pid, leader.started))
     except OSError as error:
         raise MachineError(f"asking process {leader.pid} to stop: {error.strerror}") from error
+
+
+def freeze(leader: Process) -> bool:
+    """See ``unix``."""
+    return _each(leader, "suspend")
+
+
+def thaw(leader: Process) -> bool:
+    """See ``unix``."""
+    return _each(leader, "resume")
+
+
+def _each(leader: Process, what: Literal["suspend", "resume"]) -> bool:
+    """Suspend or resume everybody in the job of ``leader``; who has ended meanwhile needs neither."""
+    group = members(leader)
+    for each in group:
+        try:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                getattr(psutil.Process(each.pid), what)()
+        except (psutil.Error, OSError) as error:
+            raise MachineError(f"to {what} process {each.pid}: {error}") from error
+    return bool(group)
 
 
 def moment() -> int:

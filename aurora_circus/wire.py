@@ -3,10 +3,12 @@
 - An answer leaves in one write. Two cost 44 ms on a kept-alive connection where Nagle's algorithm meets a
   delayed acknowledgement; waitress's TCP_NODELAY ends the wait, but not the second packet.
 - What waitress itself refuses (bad syntax, too large) is answered in JSON like all else.
-- A body that is too large is read and thrown away, up to a bound, before it is refused: a client that writes
-  before it reads would see a broken connection in place of the 413.
+- A body that is too large, and headers that are, are read and thrown away, up to a bound, before they are refused: a
+  client that writes before it reads would see a broken connection in place of the 413 or 431.
 - Whoever sends a request or takes an answer too slowly is disconnected; waitress does so with the silent.
-- Idle connections keep no new one waiting: when there are too many, the one that is idle the longest goes.
+- No thread waits for a client: who has not taken his answers gets no further ones until he has.
+- Old connections keep no new one waiting: when there are too many, the one that is idle the longest goes; where none
+  is, the one that has been sending its request for the longest; then the one that takes nothing of its answer.
 
 It leans on classes of waitress 3.0 that its documentation does not name. It must never know what is asked.
 """
@@ -18,14 +20,18 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, Task, WSGITask
-from waitress.utilities import RequestEntityTooLarge
+from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from aurora_circus.answers import HEADERS, encode, failure
 
 MOST_BODY = 65_536
 """Bytes of a request's body, its framing included where it is chunked. No call needs one."""
 MOST_DISCARDED = 16 * 2**20
-"""Bytes of a refused body that are read all the same."""
+"""Bytes of a refused request that are read all the same."""
+MOST_UNSENT = 65_536
+"""Bytes of answers that a client has not taken, from which on his next request waits."""
+_END = b"\r\n\r\n"
+"""Stands behind the headers."""
 
 
 class _OneWrite(Task):
@@ -70,11 +76,30 @@ class _Nowhere:
 
 
 class _Parser(HTTPRequestParser):
-    """Reads on when a body is too large, so that the refusal can be read."""
+    """Reads on when a body or the headers are too large, so that the refusal can be read."""
 
     _discarded: int | None = None
+    _last = b""
+    """The end of discarded headers, which may hold a part of their end."""
 
     def received(self, data: bytes) -> int:
+        if isinstance(self.error, RequestHeaderFieldsTooLarge):
+            return self._skip_headers(data)
+        before = self.header_plus
+        taken = self._received(data)
+        if isinstance(self.error, RequestHeaderFieldsTooLarge) and _END not in before + data:
+            self.completed = False
+            self._discarded, self._last = 0, (before + data)[1 - len(_END) :]
+        return taken
+
+    def _skip_headers(self, data: bytes) -> int:
+        self._discarded = (self._discarded or 0) + len(data)
+        seen = self._last + data
+        self.completed = _END in seen or self._discarded >= MOST_DISCARDED
+        self._last = seen[1 - len(_END) :]
+        return len(data)
+
+    def _received(self, data: bytes) -> int:
         body: Any = self.body_rcv
         if self._discarded is None:
             taken = super().received(data)
@@ -103,10 +128,51 @@ class Channel(HTTPChannel):
     parser_class = _Parser
 
     _unfinished: HTTPRequestParser | None = None
+    _held = False
+    """Whether the next request waits for answers to be taken."""
+    _begun: float = 0
+    """When the request that is not all here began to come."""
+    _answered = False
+    """Whether there was a request already."""
 
-    def is_idle(self) -> bool:
-        """Say whether there is neither a request here, or part of one, nor an answer to be sent."""
-        return not self.requests and self.request is None and not self.total_outbufs_len
+    def received(self, data: bytes) -> bool:
+        """Take what has come; note when a request begins."""
+        before = self.request
+        taken: bool = super().received(data)
+        if self.request is not before:
+            self._begun = self.last_activity
+        return taken
+
+    def hold(self) -> bool:
+        """Say whether the next request has to wait; it then comes by itself."""
+        self._held = self.total_outbufs_len > MOST_UNSENT
+        return self._held
+
+    def writable(self) -> bool:
+        """Say whether there is something to be sent, or a request that may have waited long enough."""
+        return bool(self._held or super().writable())
+
+    def handle_write(self) -> None:
+        """Send what can be sent, and go on with the request that waited for that."""
+        super().handle_write()
+        if self._held and self.connected and self.requests and not self.hold():
+            channel: Any = self  # the stubs want a Task
+            self.server.add_task(channel)
+
+    def service(self) -> None:
+        """Answer a request."""
+        super().service()
+        self._answered = True
+
+    def reluctance(self) -> tuple[int, float] | None:
+        """Say in what order connections make room for others, the least first; None: this one stays."""
+        if self.total_outbufs_len:
+            return 2, self.last_activity
+        if self.requests:
+            return None
+        if self.request is None and self._answered:
+            return 0, self.last_activity
+        return 1, self.creation_time if self.request is None else self._begun
 
     def is_slow(self, cutoff: float) -> bool:
         """Say whether a request was half here last time already, or an answer is stuck since ``cutoff``."""
@@ -139,9 +205,15 @@ class Httpd(TcpWSGIServer):
         super().handle_accept()
         if len(self._map) < self.adj.connection_limit:
             return
-        idle = [each for each in self.active_channels.values() if each.is_idle()]
-        if idle:
-            min(idle, key=lambda each: each.last_activity).handle_close()
+        ranks = ((each.reluctance(), each) for each in self.active_channels.values())
+        least = min(((rank, each) for rank, each in ranks if rank), key=lambda each: each[0], default=None)
+        if least:
+            least[1].handle_close()
+
+    def add_task(self, task: Any) -> None:  # noqa: ANN401 - the stubs take it for a Task; it is a Channel
+        """Have a channel's next request answered, unless its client has answers to take first."""
+        if not task.hold():
+            super().add_task(task)
 
     def maintenance(self, now: float) -> None:
         """Disconnect who is idle for too long, and who is too slow."""

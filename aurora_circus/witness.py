@@ -6,11 +6,11 @@ An adapter: it changes nothing and judges nothing. What cannot be seen is left o
 import contextlib
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
-from aurora_circus import ports, processes
+from aurora_circus import ports, processes, story
 from aurora_circus.facts import Process
 from aurora_circus.feed import archive
 from aurora_circus.oracle import Resources, Sight
@@ -21,21 +21,29 @@ MARK = "AURORA_SYSTEM"
 """The variable that names a system to its own processes."""
 
 
+class Answers(NamedTuple):
+    """What the API said just now."""
+
+    status: Mapping[str, Mapping[str, Any]] | None
+    """None: nothing."""
+    health: str | None
+    """What the controller's own ``/health`` complains of; None when it is well."""
+
+
 def look(
-    fleet: Fleet,
-    *,
-    status: Mapping[str, Mapping[str, Any]] | None,
-    health: str | None,
-    circusd: int | None,
-    plugin: int | None,
+    fleet: Fleet, said: Answers, *, circusd: int | None, plugin: int | None, so_far: story.Story | None = None
 ) -> Sight:
-    """Look at what runs; ``status`` and ``health`` are the API's answers of just now."""
-    found = status or {}
+    """Look at what runs.
+
+    The journal is read on from where the story ``so_far`` ends, from its beginning where there is none.
+    """
+    told = story.replay(journal(fleet, so_far.last if so_far else 0), so_far)
+    found = said.status or {}
     children = _children(circusd)
     return Sight(
-        status=status,
-        health=health,
-        records=journal(fleet),
+        status=said.status,
+        health=said.health,
+        told=told,
         leaders=_leaders(children),
         alive=frozenset(each["pid"] for each in found.values() if each["pid"] and _runs(each["pid"])),
         zombies=[each.pid for pid in (circusd, plugin) if pid for each in _own_children(pid) if _is_zombie(each)],

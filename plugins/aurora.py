@@ -11,6 +11,7 @@ import faulthandler
 import logging
 import os
 import random
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from urllib.parse import unquote
 from circus.plugins import CircusPlugin
 from zmq.eventloop.zmqstream import ZMQStream
 
-from aurora_circus import ports, processes, settings
+from aurora_circus import chain, ports, processes, settings
 from aurora_circus.access import Tokens
 from aurora_circus.api import Api
 from aurora_circus.backend import Backend
@@ -29,12 +30,13 @@ from aurora_circus.clock import Clock
 from aurora_circus.control import BUSY_PAUSE, Control
 from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
 from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError
-from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
 from aurora_circus.server import ApiServer, PortTakenError
+from aurora_circus.standing import Standing
 from aurora_circus.statefile import StateFile
 from aurora_circus.stops import Stops
+from aurora_circus.tether import GONE, Tether
 
 HANG = 10.0
 """Seconds without a turn of the event loop after which this process gives itself up."""
@@ -69,9 +71,11 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._driver: Driver | None = None
         self._api: ApiServer | None = None
         self._api_trouble: str | None = None
-        self._circusd: Process | None = None
-        self._watch: processes.Watch | None = None
         self._ending: str | None = None
+        self._stale = False
+        """Whether circusd's watchers may have changed since they were read."""
+        self._configuring = False
+        self._standing = Standing(os.environ)
 
     # --- circus's side ---------------------------------------------------------------------------------------------
 
@@ -81,11 +85,16 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._aio: asyncio.AbstractEventLoop = self.loop.asyncio_loop
         self._stream = ZMQStream(self.client, self.loop)
         self._control = Control(self._stream.send, self._runs)
-        self._stream.on_recv(lambda frames: self._control.receive(frames[-1]))
+        self._tether = Tether(self._aio, self._clock, self._stream.send, self._end)
+        self._stream.on_recv(self._heard)
         self._stops = Stops(self._aio, self._end, lambda: log.info("SIGHUP: nothing is bounced for that"))
-        self._watch_circusd(os.getppid())
+        self._fall_with_a_thread()
         self._alive()
         self.loop.add_callback(self._main)
+
+    def _heard(self, frames: Sequence[bytes]) -> None:
+        self._tether.answered()
+        self._control.receive(frames[-1])
 
     def handle_recv(self, data: Sequence[bytes]) -> None:
         """Take an event of circusd's: a hint that makes things faster, never the truth."""
@@ -97,7 +106,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             if int(said["seq"]) != self._driver.heard + 1:  # an event was lost: all are read
                 self._driver.start(self._catch_up(self._driver), "reading circusd's commands")
             elif self._driver.hear([said]):
-                self._driver.start(self._configure(self._driver), "looking at changed watchers")
+                self._changed(self._driver)
         elif event == "reap":
             self._driver.reaper.word(int(said["process_pid"]), int(said["exit_code"] or 0))
         elif event == "spawn":
@@ -107,17 +116,16 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     async def _main(self) -> None:
         try:
-            await self._begin()
-        except (AuroraError, OSError, ValueError):
-            log.exception("cannot begin; circusd starts me again")
+            self._driver = await self._begin()
+            while self._ending is None:
+                await self._driver.run(self._round(self._driver), "look at circusd")
+                self._standing.look(self._driver)
+                await asyncio.sleep(LOOK_EVERY)
+        except Exception:
+            log.exception("cannot go on; circusd starts me again")
             self._leave(1)
-            return
-        assert self._driver is not None  # noqa: S101 - _begin has made it
-        while self._ending is None:
-            await self._driver.run(self._round(self._driver), "look at circusd")
-            await asyncio.sleep(LOOK_EVERY)
 
-    async def _begin(self) -> None:
+    async def _begin(self) -> Driver:
         held = set(await self._control.pids(self._watcher))
         me = next((each for each in processes.lineage() if each.pid in held), None)
         if me is None:
@@ -125,14 +133,18 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             message = f"circusd does not hold this process for its watcher {self._watcher}"
             raise CircusError(message)
         self._stops.answer_for(me)
-        self._watch_circusd(await self._control.circusd())
+        self._tether.follow(await self._control.circusd())
+        circusd = self._tether.process
         options = await self._control.options(self._watcher)
         text = options["fleet"]
         common = settings.loads(settings.Fleet, text if text.startswith("{") else unquote(text))
         systems, pids, faults = await self._systems(common)
-        journal = Journal(Path(common.log_dir) / "events.jsonl", common.name, common.journal)
-        journal.start()
         state = StateFile(Path(common.run_dir) / "state.json")
+        saved = state.load()
+        journal = Journal(
+            Path(common.log_dir) / "events.jsonl", common.name, common.journal, known=chain.head(saved.get("journal"))
+        )
+        journal.start()
         now = self._clock.monotonic()
         spread = random.SystemRandom()
         fleet = Fleet(systems, now, heartbeat=common.journal.heartbeat, spread=lambda: spread.uniform(-1.0, 1.0))
@@ -144,13 +156,16 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             state=state,
             threads=self._threads,
             common=common,
-            circusd=self._circusd,
+            circusd=circusd,
+            catch_up=lambda: self._catch_up(driver),
         )
-        saved = state.load()
         if state.fault is not None:
             log.error("%s", state.fault)
         memories = driver.recall(saved)
-        driver.record("controller_started", None, {"pid": os.getpid(), "circusd": self._circusd and self._circusd.pid})
+        driver.record("controller_started", None, {"pid": os.getpid(), "circusd": circusd and circusd.pid})
+        replaced = self._tether.replaces
+        if replaced is not None and saved.get("circusd") != [*(circusd or ())]:  # no earlier plugin has told it
+            driver.record("circusd_replaced", None, replaced)
         absent = sorted(set(common.systems) - {each.key for each in systems})
         driver.record(
             "config_loaded", None, {"systems": [each.key for each in systems], "missing": absent, "faults": faults}
@@ -162,6 +177,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         await self._catch_up(driver)
         self._serve(driver)
         driver.begin()
+        return driver
 
     async def _systems(self, common: settings.Fleet) -> tuple[list[settings.System], dict[str, list[int]], list[str]]:
         """Read every system's settings from circusd, with the processes it holds; what cannot be read is said."""
@@ -187,19 +203,35 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         systems.sort(key=lambda each: each[0])
         return [each for _, each in systems], pids, faults
 
+    def _changed(self, driver: Driver) -> None:
+        """Have the watchers looked at again, beside everything else: circusd may take its time with them."""
+        self._stale = True
+        if not self._configuring:
+            driver.start(self._configure(driver), "looking at changed watchers")
+
     async def _configure(self, driver: Driver) -> None:
         """Take changed, new and removed watchers up, once circusd is done with its ``reloadconfig``."""
-        while await self._told("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when it is done
-            await asyncio.sleep(BUSY_PAUSE)
-        systems, _, faults = await self._systems(driver.common)
-        driver.configure(systems, faults)
+        self._configuring = True
+        try:
+            while self._stale:
+                while await self._told("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when
+                    await asyncio.sleep(BUSY_PAUSE)
+                self._stale = False
+                try:
+                    systems, _, faults = await self._systems(driver.common)
+                except BaseException:
+                    self._stale = True  # they are looked at again with the next round
+                    raise
+                driver.configure(systems, faults)
+        finally:
+            self._configuring = False
 
     async def _round(self, driver: Driver) -> None:
         """Look at the truth once, and do what has to be done once a second."""
         try:
             await self._catch_up(driver)
-            if await driver.look():
-                await self._configure(driver)
+            if await driver.look() or self._stale:
+                self._changed(driver)
             driver.trouble = None
         except CircusError as error:
             if driver.trouble is None:
@@ -210,10 +242,11 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             self._serve(driver)
 
     async def _catch_up(self, driver: Driver) -> None:
+        """Take note of what circusd was told and we did not hear."""
         if await self._told("aurora_heard") not in {None, driver.heard} and driver.hear(
             await self._told("aurora_commands") or []
         ):
-            await self._configure(driver)
+            self._changed(driver)
 
     async def _told(self, key: str) -> Any:  # noqa: ANN401 - what hooks have put there
         """Return what our hooks in circusd say; None where they have nothing to say."""
@@ -253,44 +286,64 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     async def _finish(self, why: str) -> None:
         driver = self._driver
+        self._standing.end(driver, why)
         if driver is not None:
             if driver.draining:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(driver.stopped.wait(), STOP_PATIENCE)
+            driver.drilling.close()
             driver.record("controller_stopped", None, {"pid": os.getpid(), "why": why, "orderly": driver.draining})
             driver.close()
         if self._api is not None:
             self._api.stop(1.0)
         if driver is not None:
             driver.journal.close(WRITE_PATIENCE)
+        if why == GONE and self._keeps():
+            try:
+                self._tether.replace()
+            except OSError:
+                log.exception("the next circusd cannot be started")
         self._leave(0)
 
     def _leave(self, code: int) -> None:
         """End this process at once: circus's own way out waits for threads that may hang."""
-        logging.shutdown()
-        os._exit(code)
-
-    def _watch_circusd(self, pid: int) -> None:
-        """Go when this process does; the systems stay up until the next circusd replaces them in turn.
-
-        At first it is our parent, then who says that he is circusd: a virtual environment's ``python.exe`` on Windows
-        stands between the two.
-        """
-        if self._circusd is not None and self._circusd.pid == pid:
-            return
-        if self._watch is not None:
-            self._watch.close()
-        self._circusd = processes.identify(pid)
-        self._watch = None if self._circusd is None else processes.watch(self._circusd)
-        if self._watch is not None:
-            self._watch.notify(self._aio, lambda: self._end("circusd is gone"))
+        try:
+            logging.shutdown()
+        finally:
+            os._exit(code)
 
     def _alive(self) -> None:
         """Push the moment further away at which the C-level watchdog dumps all stacks and ends this process."""
         faulthandler.dump_traceback_later(HANG, exit=True)
-        if self._circusd is None or not processes.alive(self._circusd):
-            self._end("circusd is gone")
+        self._tether.beat(keeps=self._keeps)
         self._aio.call_later(LOOK_EVERY, self._alive)
+
+    def _keeps(self) -> bool:
+        return self._tether.keeps(draining=self._driver is not None and self._driver.draining)
+
+    def _fall_with_a_thread(self) -> None:
+        """End this process when memory is out, or when a thread ends by an error: nothing brings it back but circusd.
+
+        Whatever goes on without the one that writes the journal, or forgets what it was about to do, only looks alive.
+        """
+
+        def thread(told: threading.ExceptHookArgs) -> None:
+            try:
+                name = told.thread and told.thread.name
+                log.critical("thread %s ended; circusd starts me again", name, exc_info=told.exc_value)
+            finally:
+                self._leave(1)
+
+        def loop(aio: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
+            if isinstance(told.get("exception"), MemoryError):
+                try:
+                    log.critical("out of memory; circusd starts me again")
+                finally:
+                    self._leave(1)
+            aio.default_exception_handler(told)
+
+        threading.excepthook = thread
+        self._aio.set_exception_handler(loop)
 
     @staticmethod
     def _runs(pid: int) -> bool:

@@ -34,7 +34,7 @@ OF_THE_SOURCES = (
     "--deselect=tests/test_sentences.py::test_every_event_that_we_write_has_its_words",
 )
 """Tests that read the package's sources: they are the same everywhere."""
-UNIT = ("--ignore=tests/e2e", "--timeout=300")
+UNIT = ("--ignore=tests/e2e", "--ignore=tests/faults", "--timeout=300")
 E2E = ("tests/e2e", "--timeout=900", "--durations=10")
 NAMED = ("--timeout=900",)
 STAGES = ((UNIT, 900.0), (E2E, 1500.0))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from aurora_circus.access import Tokens
 from aurora_circus.api import Api, Operation
+from aurora_circus.drills import Order, RefusedDrillError
 from aurora_circus.facts import State
 from aurora_circus.server import ApiServer
 
@@ -69,6 +70,8 @@ class FakeBackend:
         self.trouble: Exception | None = None
         self.systems = {key: system(5020 + at) for at, key in enumerate(self.keys)}
         self.asked: list[tuple[object, ...]] = []
+        self.drills: list[tuple[str, Order | None, str]] = []
+        self.refuses_drills: str | None = None
         self.records: list[dict[str, object]] = []
         self._news = threading.Condition()
 
@@ -85,6 +88,16 @@ class FakeBackend:
         self.operations[operation.id] = operation
         self.on_command(operation)
         return operation, self.idle
+
+    def drill(self, key: str, order: Order | None, by: str) -> dict[str, object]:
+        """Note what was asked; refuse it where the test says why."""
+        self._fail()
+        self.drills.append((key, order, by))
+        if order is None:
+            return {"ended": True}
+        if self.refuses_drills is not None:
+            raise RefusedDrillError(self.refuses_drills)
+        return {"fault": str(order.fault), "pid": 1234, "seconds": order.seconds, "strikes": 1}
 
     def operation(self, ident: str) -> Operation | None:
         """Look it up."""
@@ -161,6 +174,7 @@ def system(port: int) -> dict[str, object]:
         "attempt": 0,
         "next_attempt_at": None,
         "depends_on": [],
+        "drill": None,
     }
 
 

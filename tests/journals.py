@@ -1,12 +1,16 @@
 """A disk that fails when it is told to, and a look at the journal's files that shares no code with the journal."""
 
 import errno
+import io
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from aurora_circus import journal_lines
 from aurora_circus.journal_appender import Disk
+from aurora_circus.verify import Chain
 
 SOON = 10.0
 """Seconds; a deadline that is met at once unless something is broken."""
@@ -56,6 +60,16 @@ def files(path: Path) -> list[Path]:
     """The journal's files, oldest first."""
     backups = sorted(path.parent.glob(f"{path.name}.*"), key=lambda each: -int(each.suffix[1:]))
     return [*backups, *([path] if path.exists() else [])]
+
+
+def followed(paths: Iterable[Path]) -> Chain:
+    """The chain through some files, oldest first."""
+    chain = Chain()
+    for path in paths:
+        chain.file(path.name)
+        for line in journal_lines.lines(io.BytesIO(path.read_bytes()), path.name):
+            chain.take(line)
+    return chain
 
 
 def lines(path: Path) -> list[bytes]:

@@ -123,6 +123,15 @@ def test_a_page_from_elsewhere_presses_no_buttons(headers: dict[str, str], statu
     assert refusal(access, environ("GET", **headers)) is None, "browsers keep the answer from such a page"
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_from_elsewhere_takes_no_place_of_those_who_wait(site: str) -> None:
+    """It may ask for what it will not be given; but few may wait, and it could keep all these places."""
+    with serve() as served:
+        assert served.client.get(f"{ROOT}/events?wait=60", Sec_Fetch_Site=site).status == 403
+        assert served.client.get(f"{ROOT}/events?wait=0", Sec_Fetch_Site=site).status == 200
+        assert served.client.get(f"{ROOT}/events?wait=0.1", Sec_Fetch_Site="same-origin").status == 200
+
+
 @pytest.mark.parametrize(
     ("authorization", "look", "act"),
     [

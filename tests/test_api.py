@@ -250,7 +250,7 @@ def test_a_server_that_stops_keeps_nobody_waiting(served: Served) -> None:
         ("GET", "operations/op-1"),
         ("GET", "status/BRAIN"),
         ("GET", "status/%2e%2e%2fhealth"),
-        ("GET", "status/%ff%00"),
+        ("GET", "status/%c3%bf%00"),
         ("GET", "status/"),
         ("GET", "nothing"),
     ],
@@ -325,6 +325,25 @@ def test_a_fault_in_a_query_says_what_was_expected() -> None:
 def test_seconds_may_be_spelled_as_numbers_are(text: str) -> None:
     """Every spelling of a number from 0 to 60 is one of seconds."""
     assert query.POLL.of({"wait": text}) == float(text)
+
+
+@pytest.mark.parametrize("path", ["/health%ff", f"{ROOT}/stop/br%ffain", f"{ROOT}/stop/%c3brain", f"{ROOT}/%ed%a0%80"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_path_that_is_no_utf_8_is_a_400(served: Served, method: str, path: str) -> None:
+    """It is not taken for what is left of it without the wrong bytes."""
+    answer = served.client.ask(method, path)
+    assert (answer.status, answer.error) == (400, "the path is no UTF-8")
+    assert not served.backend.operations
+
+
+@pytest.mark.parametrize(
+    "key", ["%c3%a9", "br%00ain", "%20brain", "brain%0a", "BRAIN", "brain%e2%80%ae", "%f0%9f%9a%80"]
+)
+def test_a_path_is_taken_as_it_is(served: Served, key: str) -> None:
+    """What is UTF-8 and no system's key is no system."""
+    answer = served.client.post(f"{ROOT}/stop/{key}")
+    assert (answer.status, answer.body.isascii()) == (404, True)
+    assert not served.backend.operations
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,23 @@ def ending(world: World, api: FakeApi, code: int, *records: dict[str, Any]) -> N
     api.on("GET /events", route)
 
 
+def test_an_orderly_end_that_the_api_told_of_is_exit_0(world: World, api: FakeApi) -> None:
+    """Its last answer may bring the record, which is not read from the journal once more when circusd has ended."""
+    end = record(7, "controller_stopped", None, pid=1, why="SIGTERM", orderly=True)
+    before = events(end)
+
+    def route(query: Any) -> Any:
+        found = before(query)
+        if not found["events"] and int(query["since"]) >= 7:
+            write_journal(world.context.config, end)
+            world.child.returncode = 0
+            return None
+        return found
+
+    api.on("GET /events", route)
+    assert world.up(detach=False) == 0
+
+
 def test_an_orderly_end_from_elsewhere_is_exit_0(
     world: World, api: FakeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,7 +125,7 @@ def test_a_signal_ends_the_trials(
             Trial("web", 1, healthy=False, reason="it ended", output=("a\x1b[2J", "b"), left=True),
             [
                 "web                       failed   it ended",
-                "                          | a?[2J",
+                "                          | a",
                 "                          | b",
                 "                          something of it goes on, even after SIGKILL (port 1)",
             ],

@@ -31,7 +31,7 @@ COMMANDS = [
     "explain",
     "events",
 ]
-COMMANDS += ["logs", "env"]
+COMMANDS += ["logs", "env", "drill", "install-service", "uninstall-service", "serve"]
 NEED_A_FLEET = [["status"], ["status", "--json"], ["start", "--all"], ["stop", "brain"], ["restart", "brain"]]
 NEED_A_FLEET += [["explain", "brain"], ["events"], ["events", "-f"], ["logs", "brain"], ["down"]]
 READ_THE_FILE = [*NEED_A_FLEET, ["up"], ["up", "-d"], ["check"], ["check", "--live"], ["render"], ["env"]]

@@ -70,10 +70,16 @@ def test_what_is_known_to_be_dead_is_started_anew_in_one_command() -> None:
 
 
 def test_a_start_that_starts_nothing_is_an_error() -> None:
-    """Circus says ok of a command that cannot be run."""
-    circusd = Circusd(lambda *_: {"info": {"started": [], "kept": []}})
+    """Circus says ok of a command that cannot be run; why that is, our hooks have kept, where they know."""
+    info: Answer = {"info": {"started": [], "kept": []}}
+    unknown = {"status": "error", "reason": "'aurora_error' option not found"}
+    circusd = Circusd(lambda command, _: unknown if command == "get" else info)
     with pytest.raises(CircusError, match="started no process for web"):
         asyncio.run(circusd.control.spawn("web", dead=False, busy=nothing))
+    known = {"options": {"aurora_error": "[Errno 11] Resource temporarily unavailable"}}
+    circusd = Circusd(lambda command, _: known if command == "get" else info)
+    with pytest.raises(CircusError, match=r"^circusd could not start web: \[Errno 11\] Resource temporarily"):
+        asyncio.run(circusd.control.spawn("web", dead=True, busy=nothing))
 
 
 def test_the_lock_is_waited_for_and_its_holder_is_told_of() -> None:

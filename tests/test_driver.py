@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from aurora_circus import settings
+from aurora_circus.chain import Head
 from aurora_circus.clock import Clock
 from aurora_circus.driver import Driver
 from aurora_circus.facts import State
@@ -24,6 +25,7 @@ class Nobody:
     """Takes what is said, and does nothing about it."""
 
     last_error = None
+    head = Head(0)
 
     def __getattr__(self, _: str) -> Any:
         """Return something that can be called."""
@@ -47,6 +49,7 @@ def test_a_deadline_is_not_looked_at_before_it_has_come() -> None:
                 threads=threads,
                 common=settings.Fleet(),
                 circusd=None,
+                catch_up=nobody.catch_up,
             )
             driver.begin()
             assert fleet.lives["web"].state is State.STOPPED

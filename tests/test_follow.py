@@ -72,13 +72,13 @@ def test_what_is_asked_for_is_asked_of_the_api(
     tmp_path: Path, api: FakeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who asks for health checks gets them; none at all can be asked for too."""
-    api.on("GET /events", {"events": [record(1, "health_check", "a", failures=0, state="healthy")], "next": 1})
-    found = events(fleet(tmp_path, api.port), server="a", event="health_check")
+    api.on("GET /events", {"events": [record(1, "health_check", "brain", failures=0, state="healthy")], "next": 1})
+    found = events(fleet(tmp_path, api.port), server="brain", event="health_check")
     found.show(0, follow=False)
     assert capsys.readouterr().out == ""
     found.show(1, follow=False)
     assert "healthy" in capsys.readouterr().out
-    assert api.asked[-1][1] == {"limit": "1000", "server": "a", "event": "health_check"}
+    assert api.asked[-1][1] == {"limit": "1000", "server": "brain", "event": "health_check"}
 
 
 def test_a_restart_of_the_plugin_loses_and_repeats_nothing(
@@ -198,3 +198,33 @@ def test_a_log_that_cannot_be_read_does_not_spin(tmp_path: Path, monkeypatch: py
     play(monkeypatch, lambda: log.write_text("hello\n"), lambda: None)
     with pytest.raises(EndError):
         follow.follow_log(log, 5, lambda _: None)
+
+
+@pytest.mark.parametrize("growing", [False, True])
+def test_a_log_is_shown_without_what_a_terminal_obeys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, growing: bool
+) -> None:
+    """A system that writes escapes into its log neither clears nor renames the terminal of who reads it."""
+    around = fleet(tmp_path)
+    log = Path(around.systems[0].log)
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"\x1b[2J\x1b]0;evil\x07a\tb\x9b\xc2\x9b31m\xe2\x80\xae<b>\n")
+    play(monkeypatch)
+    with pytest.raises(EndError if growing else NotRunningError):
+        Logs(context(around), "brain").show(2, follow=growing)
+    assert capsys.readouterr().out == "a       b\N{REPLACEMENT CHARACTER}?<b>\n"
+
+
+def test_a_line_without_end_is_shown_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not kept until the memory is full."""
+    log, lines = tmp_path / "x.log", list[str]()
+    log.write_text("")
+
+    def more() -> None:
+        with log.open("ab") as file:
+            file.write(b"x" * follow.LONGEST_LINE)
+
+    play(monkeypatch, more, more, more, more)
+    with pytest.raises(EndError):
+        follow.follow_log(log, 5, lines.append)
+    assert [len(each) for each in lines] == [2 * follow.LONGEST_LINE] * 2

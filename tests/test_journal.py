@@ -1,5 +1,6 @@
 """The journal: what is recorded, how it is written, and how it is read. Its worst days are in test_journal_faults."""
 
+import hashlib
 import json
 import os
 import threading
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_circus import settings
+from aurora_circus import chain, settings
 from aurora_circus.journal import Journal
 from aurora_circus.journal_backlog import Limits
 from tests.journals import SOON, FakeDisk, files, lines, missing, numbers, records
@@ -42,18 +43,21 @@ def filled(path: Path, count: int, rotation: settings.Journal = ROOMY, **limits:
 # --- Recording
 
 
-def test_a_record_is_one_line_with_exactly_six_fields(path: Path) -> None:
-    """They are those that the old log's readers know, in their order."""
+def test_a_record_is_one_line_with_six_fields_and_its_link(path: Path) -> None:
+    """The six are those that the old log's readers know, in their order; a reader of ours is told these alone."""
     log = journal(path)
     record = log.record("server_started", "automation_hub", {"pid": 7}, AT)
     log.record("controller_stopped", None, {}, AT)
     assert log.write_pending()
     first, second = lines(path)
-    assert first == (
+    bare = (
         b'{"timestamp": "2026-01-02T03:04:05.678Z", "seq": 1, "event": "server_started", '
-        b'"server": "automation_hub", "details": {"pid": 7}, "system": "aurora"}\n'
+        b'"server": "automation_hub", "details": {"pid": 7}, "system": "aurora"}'
     )
-    assert json.loads(first) == record
+    link = hashlib.sha256(bare).hexdigest()[:32]
+    assert first == bare[:-1] + f', "chain": "{link}"}}\n'.encode()
+    assert json.loads(second)["chain"] == hashlib.sha256(link.encode() + chain.split(second)[0]).hexdigest()[:32]
+    assert json.loads(bare) == record == log.read(0, 1).events[0]
     assert json.loads(second)["server"] is None
 
 

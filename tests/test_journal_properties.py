@@ -14,7 +14,7 @@ from aurora_circus.files import shift
 from aurora_circus.journal import Journal
 from aurora_circus.journal_backlog import Limits
 from aurora_circus.records import decode
-from tests.journals import SOON, FakeDisk, lines, missing
+from tests.journals import SOON, FakeDisk, files, followed, lines, missing
 
 GARBAGE = (
     b"rubbish\n",
@@ -151,6 +151,7 @@ class JournalMachine(RuleBasedStateMachine):
             assert line in self.rubbish or (decode(line) and line.endswith(b"\n")), "half a line"
         found = [record for line in lines(self.path) if (record := decode(line))]
         self.check(found)
+        assert {each.what for each in followed(files(self.path)).report().findings} <= {"irregular"}, "a link is wrong"
 
     @invariant()
     def readable(self) -> None:

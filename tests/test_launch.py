@@ -325,5 +325,5 @@ def test_a_bare_checkout_is_told_to_circusd(
     monkeypatch.delenv("PYTHONPATH", raising=False)
     if before is not None:
         monkeypatch.setenv("PYTHONPATH", before)
-    found = launch._environment().get("PYTHONPATH")
+    found = launch.environment().get("PYTHONPATH")
     assert found == (None if after is None else after.format(root=root))

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from aurora_circus.access import Tokens
+from aurora_circus.drills import CONTROLLER, STANDS_IN, Fault
 from aurora_circus.facts import State
 from aurora_circus.openapi import describe
 from tests.fake_backend import ROOT, Client, Served, serve
 
 KEYS = ("brain", "router")
+CONTROLLER_ONLY = f"{ROOT}/drill/{CONTROLLER}"
 DESCRIPTION = describe(KEYS, protected=False)
 OPERATIONS = {
     (method.upper(), path): operation
@@ -73,10 +75,18 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
     return "pattern" not in schema or value is None or bool(re.search(schema["pattern"], value))
 
 
-def ask(client: Client, method: str, path: str, query: str = "") -> tuple[int, Any]:
-    """Ask by a path as it is described, and return the status and the body."""
-    answer = client.ask(method, path.format(key="brain", ident="op-1") + query)
+def ask(client: Client, method: str, path: str, *query: str) -> tuple[int, Any]:
+    """Ask by a path as it is described, with what is there of ``query``, and return the status and the body."""
+    words = "&".join(filter(None, query))
+    answer = client.ask(method, path.format(key="brain", ident="op-1") + (f"?{words}" if words else ""))
     return answer.status, answer.json
+
+
+def needed(path: str, name: str = "") -> str:
+    """Return the part of a query that a route cannot do without, for a parameter to be tried beside it."""
+    if "/drill/" not in path or name == "fault":
+        return ""
+    return "fault=http-500" if name == "port" else "fault=kill"
 
 
 def test_every_route_is_described_and_nothing_else(served: Served) -> None:
@@ -126,10 +136,10 @@ def test_an_answer_is_what_is_described(served: Served, method: str, path: str) 
     """Each route's answers, and its answer to a wrong query, have a described status and fit its schema."""
     served.client.post(f"{ROOT}/stop/brain")
     responses = OPERATIONS[method, path]["responses"]
-    queries = ("", "?nonsense=1", "?wait=1") if method == "POST" else ("", "?nonsense=1")
-    for query in queries:
-        status, body = ask(served.client, method, path, query)
-        assert status == (400 if "nonsense" in query else 202 if method == "POST" and not query else 200)
+    command = method == "POST" and "/drill/" not in path
+    for query in ("", "nonsense=1", "wait=1") if command else ("", "nonsense=1"):
+        status, body = ask(served.client, method, path, needed(path), query)
+        assert status == (400 if "nonsense" in query else 202 if command and not query else 200)
         assert fits(body, responses[str(status)]["content"]["application/json"]["schema"])
 
 
@@ -138,7 +148,7 @@ def test_an_answer_is_what_is_described(served: Served, method: str, path: str) 
 def test_a_failed_command_is_described(served: Served, state: str, target: str) -> None:
     """So is the answer to a command that has failed."""
     served.backend.on_command = lambda operation: operation.settle(state, "for a reason")
-    status, body = ask(served.client, "POST", f"{ROOT}/{target}", "?wait=1")
+    status, body = ask(served.client, "POST", f"{ROOT}/{target}", "wait=1")
     described = OPERATIONS["POST", f"{ROOT}/{target}"]["responses"]
     assert status == 500
     assert fits(body, described["500"]["content"]["application/json"]["schema"])
@@ -159,16 +169,31 @@ def test_the_limits_that_are_told_hold(served: Served, method: str, path: str, p
     name, schema = parameter["name"], parameter["schema"]
     assert parameter["description"]
     good, bad = [schema.get("minimum"), schema.get("maximum"), schema.get("default")], ["word", ""]
-    if schema["type"] == "string":
+    if "enum" in schema:
+        good, bad = schema["enum"], ["word", "", schema["enum"][0].upper()]
+    elif schema["type"] == "string":
         good, bad = ["a", "a" * schema["maxLength"]], ["a" * (schema["maxLength"] + 1), "", "A", "a b"]
     else:
         bad += [schema["minimum"] - 1, schema["maximum"] + 1]
         bad += ["0.5"] if schema["type"] == "integer" else ["nan", "inf"]
     for value in good:
         if value is not None:
-            assert ask(served.client, method, path, f"?{name}={value}")[0] in {200, 202}
+            port = "port=5999" if value in STANDS_IN else ""
+            fault = CONTROLLER_ONLY if value == Fault.PLUGIN_KILL else path
+            assert ask(served.client, method, fault, needed(path, name), f"{name}={value}", port)[0] in {200, 202}
     for value in bad:
-        assert ask(served.client, method, path, f"?{name}={str(value).replace(' ', '%20')}")[0] == 400
+        spelled = str(value).replace(" ", "%20")
+        assert ask(served.client, method, path, needed(path, name), f"{name}={spelled}")[0] == 400
+
+
+def test_a_refused_drill_is_described(served: Served) -> None:
+    """So is why a drill is not begun."""
+    served.backend.refuses_drills = "the fleet is not all well already"
+    path = f"{ROOT}/drill/{{key}}"
+    status, body = ask(served.client, "POST", path, needed(path))
+    described = OPERATIONS["POST", path]["responses"]
+    assert status == 409
+    assert fits(body, described["409"]["content"]["application/json"]["schema"])
 
 
 def test_the_states_are_all_told() -> None:

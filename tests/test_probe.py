@@ -1,6 +1,9 @@
 """One probe against a real socket that answers in every bad way."""
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -139,6 +142,74 @@ def test_what_is_not_http_is_not_health(pieces: tuple[bytes, ...], words: str) -
     assert words in str(outcome.reason)
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"x" * 60_000 + b"\r\n\r\n",),
+        (b"HTTP/1.1 200 OK\r\n" + b"\x01" * 60_000 + b"\r\n\r\n",),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"z" * 60_000 + b"\r\n",),
+    ],
+)
+def test_a_reason_does_not_repeat_all_that_came(pieces: tuple[bytes, ...]) -> None:
+    """What is not HTTP is quoted, its beginning: the reason goes into every status and the journal."""
+    reason = str(looked(reply(*pieces)).reason)
+    assert reason.startswith("GET /health on port ")
+    assert len(reason) < probe.MOST_SAID + 100
+
+
+async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, piece: bytes) -> int:
+    """Answer with ``head`` and then ``piece`` for ever; return how many bytes were taken."""
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        while True:
+            writer.write(piece)
+            sent += len(piece)
+            await writer.drain()
+    writer.transport.abort()
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("head", "piece", "ok", "words"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, False, "no HTTP/1.1 came back: no status in"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1;" + b"x" * 30_000 + b"\r\na\r\n",
+            True,
+            "None",
+        ),
+        (b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 1000, False, "answered 500"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n" * 1000, False, "no HTTP/1.1 came back: Receive buffer too long"),
+    ],
+)
+def test_what_has_no_end_is_read_to_a_bound(head: bytes, piece: bytes, ok: bool, words: str) -> None:
+    """However an answer goes on and on, a probe is done with it long before its timeout, as if it were too long."""
+    sent: asyncio.Queue[int] = asyncio.Queue()
+
+    async def play() -> Outcome:
+        async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sent.put_nowait(await endless(reader, writer, head, piece))
+
+        async with await asyncio.start_server(peer, "127.0.0.1", 0) as server:
+            outcome = await probe.look(server.sockets[0].getsockname()[1], Probe(timeout=60.0))
+            assert await sent.get() < 100 * probe.MOST_READ  # what the sockets hold, and what we have read
+            return outcome
+
+    outcome = asyncio.run(play())
+    assert outcome.ok is ok
+    assert words in str(outcome.reason)
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 400, str(2**53), "1e300", "1e400", "-Infinity", "NaN"])
+def test_a_number_that_no_reader_keeps_is_no_metric(number: str) -> None:
+    """Too large for JSON's readers, infinite, or none at all: as good as not given."""
+    outcome = looked(reply(answer(b'{"uptime": 1, "tasks_processed": ' + number.encode() + b"}")))
+    assert (outcome.ok, dict(outcome.metrics)) == (True, {"uptime": 1})
+
+
 def test_nobody_there_is_said_in_words() -> None:
     """Connection refused."""
 
@@ -151,6 +222,18 @@ def test_nobody_there_is_said_in_words() -> None:
 
     outcome = asyncio.run(play())
     assert str(outcome.reason).endswith("connection refused")
+
+
+def test_a_broken_connection_is_said_in_words() -> None:
+    """Who closes with something unread resets the connection: a TLS server does so."""
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        found: socket.socket = writer.get_extra_info("socket")
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    assert str(looked(peer).reason).endswith(": the connection was broken off")
 
 
 def by_path(answers: dict[str, Peer]) -> Peer:

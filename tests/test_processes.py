@@ -137,6 +137,28 @@ def test_the_end_of_a_process_is_told_once(group: subprocess.Popen[bytes]) -> No
     found.close()
 
 
+@forks
+def test_a_frozen_group_stands_still_until_it_is_thawed(group: subprocess.Popen[bytes]) -> None:
+    """The leader and its children, who live all the while; of a pid that is somebody else's by now, nobody."""
+    known = identity(group.pid)
+    assert not processes.freeze(Process(group.pid, known.started - 1))
+    assert processes.freeze(known)
+    assert os.WIFSTOPPED(os.waitpid(group.pid, os.WUNTRACED)[1])
+    assert processes.alive(known)
+    assert len(processes.members(known)) == 2
+    assert processes.thaw(known)
+    assert os.WIFCONTINUED(os.waitpid(group.pid, os.WCONTINUED)[1])
+
+
+def test_nobody_is_left_to_be_frozen(child: subprocess.Popen[bytes]) -> None:
+    """Who has ended stands still already."""
+    known = identity(child.pid)
+    child.kill()
+    child.wait()
+    assert not processes.freeze(known)
+    assert not processes.thaw(known)
+
+
 def test_an_age_is_that_of_the_process(child: subprocess.Popen[bytes]) -> None:
     """Not negative, and no greater than that of the process that started it."""
     import time  # noqa: PLC0415 - the wall clock is an argument here

@@ -14,6 +14,7 @@ from aurora_circus.marks import Mark
 from aurora_circus.reaper import Reaper
 
 DEAD = Process(2**22 + 1, 1.0)
+MYSELF = processes.lineage()[-1]
 
 
 class Driver:
@@ -45,6 +46,9 @@ class Driver:
 
         self.tasks.append(asyncio.get_running_loop().create_task(run()))
 
+    async def catch_up(self) -> None:
+        """Know that circusd was told nothing."""
+
     async def aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do it here."""
         return work(*arguments)
@@ -54,6 +58,24 @@ class Driver:
     def mark(self, key: str) -> Mark:
         """Return what it bears."""
         return Mark("/run/fleet", key)
+
+
+async def follow(driver: Driver) -> None:
+    """Let somebody come after one that is dead, before anybody has looked at that."""
+    life = Lifecycle(settings.System(key="web", title="web", port=9), Clock().monotonic())
+    life.process = DEAD
+    watching = Reaper(driver, lambda: {"web": life})
+    await asyncio.wait_for(watching.last_word("web", DEAD), 30)
+    assert [type(each) for each in driver.told[:1]] == [Exited]
+    await asyncio.wait_for(driver.done.wait(), 30)
+    await watching.last_word("web", MYSELF)
+
+
+def test_who_comes_after_one_that_ended_is_heard_after_its_last_word() -> None:
+    """The end is told first, once, even if nobody had seen it; of one that lives there is no last word."""
+    driver = Driver()
+    asyncio.run(follow(driver))
+    assert [type(each) for each in driver.told] == [Exited, Gone]
 
 
 async def play(driver: Driver) -> None:

@@ -51,12 +51,21 @@ def test_a_table_says_of_everybody_what_counts() -> None:
 def test_a_table_bears_what_a_system_says_of_itself() -> None:
     """Nothing in it is believed to be of the right kind, or to be harmless."""
     odd = {"state": "he\x1b[2Jalthy", "pid": 1, "uptime": "long", "port": None}
-    assert "he?[2Jalthy" in report.systems({"x": odd}, NOW)
+    assert "\x1b[2J" not in report.systems({"x": odd}, NOW)
 
 
 def test_a_state_that_is_its_own_reason_is_told_once() -> None:
     """``starting: starting`` helps nobody."""
     assert report.note(system("starting", error="starting"), NOW) == ""
+
+
+def test_a_drill_is_named_whatever_the_state() -> None:
+    """Whoever is woken by it knows what it is."""
+    assert report.note(system("healthy", drill="http-500"), NOW) == "a drill runs: http-500"
+    assert report.note(system("unhealthy", drill="hang", error="boom"), NOW) == "a drill runs: hang; boom"
+    assert report.note(system("healthy", drill=None), NOW) == ""
+    drill = {"fault": "hang", "by": "api", "ends_at": "2026-01-02T03:10:12Z"}
+    assert explained("healthy", drill=drill)[1] == "Drill: hang, asked for by api, for 12 s more at most."
 
 
 def test_a_summary_of_health_is_one_line() -> None:
@@ -136,7 +145,7 @@ def test_an_explanation_says_what_why_what_next_and_what_to_do() -> None:
         "  ok  1.5 ms",
         "  failed  connection refused  (4 times in a row)",
     ]
-    assert lines[-2:] == ["  Traceback", "  ?[31mboom"]
+    assert lines[-2:] == ["  Traceback", "  boom"]
 
 
 def test_an_explanation_of_health_is_without_a_why() -> None:

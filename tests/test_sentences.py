@@ -15,6 +15,16 @@ ROOT = Path(__file__).parent.parent
 NOW = parse_rfc3339("2026-01-02T03:10:00Z")
 
 TOLD: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "circusd_replaced",
+        {"why": "killed by SIGKILL", "old": 6, "new": 8, "attempt": 1},
+        "circusd (pid 6) is replaced by pid 8: killed by SIGKILL",
+    ),
+    (
+        "circusd_given_up",
+        {"attempts": 8, "pid": 9, "why": "exited with code 1"},
+        "circusd is given up after 8 attempts, the last one pid 9: exited with code 1",
+    ),
     ("controller_started", {"pid": 7, "circusd": 6}, "the controller runs (pid 7, under circusd 6)"),
     ("controller_stopped", {"pid": 7, "why": "SIGTERM", "orderly": True}, "the controller (pid 7) ends: SIGTERM"),
     (
@@ -69,6 +79,16 @@ TOLD: list[tuple[str, dict[str, Any], str]] = [
     ("server_stopped", {}, "stopped"),
     ("port_conflict", {"port": 80, "pid": 9, "command": "nginx"}, "port 80 is held by pid 9 (nginx)"),
     ("port_conflict", {"port": 80, "pid": None, "command": None}, "port 80 is held by another user's process"),
+    (
+        "drill",
+        {"fault": "hang", "phase": "begins", "by": "cli", "seconds": 25.0},
+        "drill hang begins, for 25 s at most, asked for by cli",
+    ),
+    (
+        "drill",
+        {"fault": "hang", "phase": "over", "by": "cli", "why": "its process is gone"},
+        "drill hang is over: its process is gone",
+    ),
     ("command", {"verb": "stop", "by": "cli", "servers": ["a", "b"]}, "stop of a, b, asked for by cli"),
     (
         "command",
@@ -111,7 +131,7 @@ def test_a_line_whose_time_is_none_shows_what_is_there() -> None:
 def test_what_a_system_says_cannot_steer_the_terminal() -> None:
     """Its last line stands in the journal."""
     told = sentences.told(record(1, "server_exited", "x", pid=1, code=1, signal=None, last_line="\x1b[2Jgone"))
-    assert told == "pid 1 exited with code 1: ?[2Jgone"
+    assert told == "pid 1 exited with code 1: gone"
 
 
 def test_checks_that_tell_no_change_are_left_out() -> None:

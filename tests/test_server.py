@@ -14,7 +14,7 @@ import pytest
 from aurora_circus.api import Api
 from aurora_circus.errors import MachineError
 from aurora_circus.server import LIMITS, ApiServer, PortTakenError
-from aurora_circus.wire import MOST_BODY, MOST_DISCARDED, Channel
+from aurora_circus.wire import MOST_BODY, MOST_DISCARDED, MOST_UNSENT, Channel
 from tests.fake_backend import PATIENCE, ROOT, Client, FakeBackend, Served, serve
 from tests.platforms import WINDOWS
 
@@ -48,6 +48,14 @@ def healthy(connection: socket.socket, more: bytes = b"") -> bool:
     connection.sendall(REQUEST + more)
     with connection.makefile("rb") as reader:
         return read_answer(reader) == 200
+
+
+def hung_up(connection: socket.socket) -> bool:
+    """Wait until the other side has closed a connection, be it before it read all."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 # --- The port --------------------------------------------------------------------------------------------
@@ -255,6 +263,33 @@ def test_a_body_without_end_is_cut_off(served: Served) -> None:
             pytest.fail("it was read to its end")
 
 
+@pytest.mark.parametrize("size", [20_000, 10 * 2**20])
+@pytest.mark.parametrize("line", [b"", b"X: ", b"X-Y: z\r\n" * 4000 + b"X: "])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_headers_are_bounded(served: Served, size: int, line: bytes, pieces: int) -> None:
+    """Headers of more than 16 KiB are a 431, which a client that sends all of them first gets to read.
+
+    Also where their end comes in pieces.
+    """
+    head = b"GET / HTTP/1.1\r\n" if line else b"GET /"
+    with served.client.connect() as connection:
+        connection.sendall(head + line + b"x" * size)
+        for each in (b"\r\n\r\n",) if pieces == 1 else (b"\r", b"\n\r", b"\n"):
+            connection.sendall(each)
+        with connection.makefile("rb") as reader:
+            assert read_answer(reader) == 431
+
+
+def test_headers_without_end_are_cut_off(served: Served) -> None:
+    """Headers that go on and on are read to a bound and no further."""
+    with served.client.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(MOST_DISCARDED // 2**20 + 64):
+                connection.sendall(b"X: y\r\n" * (2**20 // 6))
+            pytest.fail("they were read to their end")
+
+
 def test_who_asks_first_is_told_at_once(served: Served) -> None:
     """A client that asks whether to send its large body (Expect) is refused before it does."""
     answer = served.client.raw(f"{HEAD}Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n".encode())
@@ -353,6 +388,28 @@ def test_a_waiting_request_is_not_idle(served: Served) -> None:
     assert command.reply().status == 200
 
 
+def test_who_takes_no_answers_keeps_no_thread(served: Served) -> None:
+    """Clients that ask for many large answers in one piece and read none hold up nobody, and fill no disk.
+
+    They are more than there are threads; whoever then reads gets all that he asked for.
+    """
+    large = f"GET {ROOT}/logs/brain HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    size, many = 2**20, 90
+    served.backend.logs = lambda key, tail: ["x" * size]  # type: ignore[method-assign]  # a system's endless line
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.client.connect()) for _ in range(12)]
+        for each in clients:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            each.sendall(large * many)
+        assert served.server._httpd is not None
+        honest = stack.enter_context(served.client.connect())
+        assert all(healthy(honest) for _ in range(60))
+        channels = list(served.server._httpd.active_channels.values())
+        assert max(each.total_outbufs_len for each in channels) < 2 * size + MOST_UNSENT
+        with clients[0].makefile("rb") as reader:
+            assert [read_answer(reader) for _ in range(many)] == [200] * many
+
+
 def test_an_answer_that_nobody_takes_is_dropped() -> None:
     """An answer that its client does not read holds its memory for a while, not for ever."""
     ours, theirs = socket.socketpair()
@@ -366,6 +423,33 @@ def test_an_answer_that_nobody_takes_is_dropped() -> None:
         assert channel.is_slow(200)
         assert not channel.is_slow(99)
         channel.handle_close()
+
+
+def test_requests_that_drip_in_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many requests as there may be connections, all half here (slow-loris): the oldest makes room for a new one."""
+    monkeypatch.setitem(LIMITS, "connection_limit", 8)
+    with serve() as served, contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(served.client.connect()) for _ in range(5)]
+        for each in slow:
+            each.sendall(REQUEST[:8])
+        for _ in range(3):
+            assert healthy(stack.enter_context(served.client.connect()))
+        assert hung_up(slow[0])
+        slow[-1].sendall(REQUEST[8:])
+        with slow[-1].makefile("rb") as reader:
+            assert read_answer(reader) == 200, "the others go on"
+
+
+def test_answers_that_nobody_takes_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many clients as there may be connections, none of which reads: the oldest makes room for a new one."""
+    monkeypatch.setitem(LIMITS, "connection_limit", 8)
+    large = f"GET {ROOT}/logs/brain?tail=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with serve() as served, contextlib.ExitStack() as stack:
+        for _ in range(6):
+            deaf = stack.enter_context(served.client.connect())
+            deaf.sendall(large * 90)
+        for _ in range(3):
+            assert healthy(stack.enter_context(served.client.connect()))
 
 
 def test_idle_connections_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from aurora_circus import launch, leftovers, lookup, take_down
+from aurora_circus import kept, launch, leftovers, lookup, take_down
 from aurora_circus.clock import Clock, parse_rfc3339
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -72,11 +72,33 @@ def test_a_circusd_that_does_not_end_is_exit_1(
     write_state(around, {"brain": {"process": [9, 1.0]}})
     monkeypatch.setattr(leftovers, "surviving", lambda _, known: {key: [each] for key, each in known.items()})
     circusd = Circusd(monkeypatch, 10_000)
+    monkeypatch.setattr(lookup, "ask_pid", lambda _: CIRCUSD.pid)
     assert take_down.down(Context(around, Terminal(), circusd)) == 1
     assert circusd.now == pytest.approx(2 * 5.0 + take_down.MARGIN, abs=1.0)
     said = capsys.readouterr().err
     assert "circusd (pid 77) is still there after 25 s; still running: brain (pid 9)" in said
     assert f"{Context.by_force(CIRCUSD.pid)}; aurora-circus down" in said
+
+
+def test_a_circusd_that_neither_ends_nor_answers_is_ended_by_force(
+    around: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody else will, since it is marked that the fleet is taken down."""
+    Path(around.fleet.run_dir).mkdir(parents=True)
+    killed: list[Process] = []
+    circusd = Circusd(monkeypatch, 10_000)
+    monkeypatch.setattr(lookup, "ask_pid", lambda _: None)
+
+    def end(process: Process) -> bool:
+        killed.append(process)
+        circusd.left = 0
+        return True
+
+    monkeypatch.setattr(launch, "end", end)
+    assert take_down.down(Context(around, Terminal(), circusd)) == 0
+    assert killed == [CIRCUSD]
+    assert "still there after 25 s, and does not answer: killed" in capsys.readouterr().err
+    assert kept.marked(around.fleet.run_dir)
 
 
 def test_what_circusd_leaves_is_ended_too(

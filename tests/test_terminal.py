@@ -106,8 +106,20 @@ def test_a_time_of_another_day_has_its_date() -> None:
 
 
 def test_what_others_say_cannot_steer_the_terminal() -> None:
-    """Escapes, line breaks and tabs become harmless."""
-    assert terminal.clean("a\x1b[31mb\tc\nd é") == "a?[31mb c d é"
+    """Escapes are left out, line breaks and tabs become blanks."""
+    assert terminal.clean("a\x1b[31mb\tc\nd é") == "ab c d é"
+
+
+def test_what_a_command_forgot_to_clean_reaches_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what a terminal obeys, only colours and line breaks are ever written: to either stream."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    out, err = Tty(), Tty()
+    monkeypatch.setattr("sys.stderr", err)
+    found = Terminal(out)
+    text = "\x1b]0;title\x07\x1b[2J\x9b2J\x1bc\r\b\u202e" + terminal.state("failed") + "\nnext\tone"
+    found.say(text)
+    found.warn(text)
+    assert out.getvalue() == err.getvalue() == f"?]0;title??[2J?2J?c ??{terminal.state('failed')}\nnext one\n"
 
 
 def test_one_is_one() -> None:

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from aurora_circus.config import Config
 from aurora_circus.facts import Process
 
 WINDOWS = sys.platform == "win32"
-DEADLINE = 180.0 if WINDOWS else 40.0
+DEADLINE = 180.0 if WINDOWS else 60.0
 """Seconds for anything that is waited for, on a machine that is busy with other things; all takes longer under Wine."""
 PROBE_TIMEOUT = 5.0 if WINDOWS else 0.5
 TURN = 0.02
@@ -244,7 +245,8 @@ class Fleet:
     def until(self, what: str, look: Callable[[], Found | None]) -> Found:
         """Look until there is something to return; fail after :data:`DEADLINE`, or when circusd has died."""
         assert self.circusd is not None
-        for _ in range(int(DEADLINE / TURN)):
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
             found = look()
             if found:
                 return found

@@ -105,6 +105,7 @@ def test_a_restart_by_circusctl_makes_one_new_process(fleet: Make) -> None:
     running.new_process("left", old)
     assert len(running.started("left")) == 2
     assert running.status()["left"]["attempt"] == 0
+    assert running.event("server_exited", "left")["details"]["pid"] == old
 
 
 def test_circusctl_stop_and_start_of_everything(fleet: Make) -> None:

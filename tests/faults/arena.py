@@ -15,9 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import requests
 
-from aurora_circus import oracle, ports, witness
+from aurora_circus import oracle, ports, story, witness
 from tests.e2e.harness import DEADLINE, Fleet, Json
 
 Made = TypeVar("Made")
@@ -78,6 +79,7 @@ class Arena(Fleet):
         self._before: dict[str, oracle.Resources] = {}
         self._client: HonestClient | None = None
         self._left: list[str] = []
+        self._told = story.Story()
 
     # --- the fault -------------------------------------------------------------------------------------------------
 
@@ -140,18 +142,44 @@ class Arena(Fleet):
 
     def look(self) -> oracle.Sight:
         """Look at the fleet from outside."""
-        plugin = next((each["details"]["pid"] for each in reversed(self.events("controller_started"))), None)
         return witness.look(
             self.config().fleet,
-            status=self.status() or None,
-            health=self._complaint(),
+            witness.Answers(self.status() or None, self._complaint()),
             circusd=self.circusd_pid(),
-            plugin=plugin,
+            plugin=self.plugin_pid(),
+            so_far=self._told,
         )
 
     def circusd_pid(self) -> int | None:
         """Return the pid of the circusd that runs; None where there is none."""
         return self.circusd.pid if self.circusd is not None and self.circusd.poll() is None else None
+
+    def plugin_pid(self) -> int | None:
+        """Return the pid of the plugin that circusd runs just now; None where there is none."""
+        circusd = self.circusd_pid()
+        if circusd is None:
+            return None
+        for each in psutil.Process(circusd).children():
+            with contextlib.suppress(psutil.Error):
+                if any("AuroraPlugin" in word for word in each.cmdline()) and each.status() != psutil.STATUS_ZOMBIE:
+                    return each.pid
+        return None
+
+    def lose_circusd(self) -> None:
+        """End circusd hard, and wait until its plugin has gone as well."""
+        assert self.circusd is not None
+        plugin = self.plugin_pid()
+        self.circusd.kill()
+        self.circusd.wait()
+        if plugin is not None:
+            self.launch_waits_for(plugin)
+
+    def told_to_start_all(self) -> bool:
+        """Say to the API that everybody is to be started; False when it could not be told just now."""
+        try:
+            return self.post("/api/autonomous/start-all").ok
+        except requests.RequestException:
+            return False
 
     def _complaint(self) -> str | None:
         try:

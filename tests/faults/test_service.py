@@ -1,0 +1,294 @@
+"""The fleet as a service: what its manager is told, and what comes back when it, or part of it, is killed."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+import pytest
+
+from aurora_circus import lookup, processes
+from tests.e2e.harness import DEADLINE, kill
+from tests.faults.arena import Arena, MakeArena
+from tests.faults.service_manager import ServiceManager
+
+if sys.platform == "win32":
+    pytest.skip("this is about Unix: Windows' task is a text, tested as one", allow_module_level=True)
+import resource
+
+SYSTEMS = {"one": {}, "two": {"depends_on": ["one"]}}
+WATCHDOG = 4.0
+"""Seconds; long enough for a busy machine's plugin, and the watchdog bites only where a test asks it to."""
+
+
+class Served(Arena):
+    """A fleet that a service manager of our own runs."""
+
+    manager: ServiceManager
+
+    def serve(self, *, abstract: bool = False) -> "Served":
+        """Start the service, and wait until all are healthy."""
+        self.render()
+        self.ini.unlink()  # it writes its own
+        self.manager = ServiceManager(self.folder, WATCHDOG, abstract=abstract)
+        self.circusd = cast("Any", self.manager)
+        self.all_healthy()
+        self.watch()
+        return self
+
+    def circusd_pid(self) -> int | None:
+        """Return the pid of the circusd that runs; None where there is none."""
+        pid = lookup.read_pidfile(self.config().fleet) if self.circusd is not None else None
+        return pid if pid is not None and self.alive(pid) else None
+
+    def told_by_logs(self) -> str:
+        """Add what the service said."""
+        return f"{super().told_by_logs()}\n--- service.out\n{self.manager.said()[-4000:]}"
+
+    def end(self) -> None:
+        """End also what a killed service has left."""
+        left = [pid for pid in (self.circusd_pid(), self._last_plugin()) if pid is not None]
+        if self.circusd is not None:
+            self.manager.close()
+        for pid in left:
+            with contextlib.suppress(psutil.Error):
+                if any("circus" in word for word in psutil.Process(pid).cmdline()):
+                    kill(pid)
+        super().end()
+
+    def _last_plugin(self) -> int | None:
+        started = self.events("controller_started")
+        return int(started[-1]["details"]["pid"]) if started else None
+
+    def replaced(self, before: dict[str, int]) -> None:
+        """Wait until each system runs in a new process, and see that it was replaced once."""
+        for key, pid in before.items():
+            self.new_process(key, pid)
+        self.holds()
+        assert {key: len(self.started(key)) for key in before} == dict.fromkeys(before, 2)
+
+
+@pytest.fixture
+def served(tmp_path: Path, figures: dict[str, Any]) -> Iterator[Callable[[], Served]]:
+    """Make a fleet that is not served yet; what is served at the end is looked at, stopped, and must leave nothing."""
+    made: list[Served] = []
+
+    def make() -> Served:
+        made.append(Served(tmp_path, SYSTEMS, figures))
+        return made[-1]
+
+    try:
+        yield make
+        for each in made:
+            if each.running():
+                each.holds()
+    finally:
+        for each in made:
+            each.quiet()
+            each.finish()
+    for each in made:
+        each.nothing_left()
+
+
+Make = Callable[[], Served]
+
+
+@pytest.mark.quick
+@pytest.mark.fault("service", "started: READY=1 when the fleet is supervised, WATCHDOG=1 while it is well")
+def test_the_manager_is_told_that_it_is_up_and_well(served: Make) -> None:
+    """Nothing is said before the plugin is there; the systems know nothing of all that."""
+    fleet = served().serve()
+    ready = fleet.manager.heard("READY")
+    assert fleet.manager.messages[0] is ready
+    assert ready["WATCHDOG_USEC"] == str(round(WATCHDOG * 1e6))
+    assert fleet.events("controller_started")
+    fleet.manager.heard("WATCHDOG", nth=3)
+    with fleet.manager._news:
+        assert fleet.manager._news.wait_for(
+            lambda: any(each.get("STATUS") == "2 of 2 systems healthy" for each in fleet.manager.messages), DEADLINE
+        )
+    for port in fleet.ports.values():
+        found = fleet.session.get(f"http://127.0.0.1:{port}/environ", timeout=DEADLINE).json()
+        assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "AURORA_SERVED_BY"} & set(found)
+
+
+@pytest.mark.quick
+@pytest.mark.fault("service", "stopped by its manager (SIGTERM): STOPPING=1, all down in order, exit 0")
+def test_a_stop_takes_the_fleet_down(served: Make) -> None:
+    """On an abstract socket, as some managers have it."""
+    fleet = served().serve(abstract=True)
+    fleet.strike(fleet.manager.terminate)
+    assert fleet.manager.wait(DEADLINE) == 0
+    assert [each["server"] for each in fleet.since("server_stopped")] == ["two", "one"]
+    said = fleet.manager.messages[-1]
+    assert said["STOPPING"] == "1"
+    assert said["WATCHDOG_USEC"] == "0"
+    assert not fleet.leftovers()
+
+
+@pytest.mark.fault("service", "taken down by `aurora-circus down`: exit 0, so it stays down")
+def test_a_down_is_no_failure(served: Make) -> None:
+    """Whoever takes it down does not want it started again."""
+    fleet = served().serve()
+    words = [sys.executable, "-m", "aurora_circus", "down", "--fleet", str(fleet.folder / "fleet.toml")]
+    fleet.strike(lambda: subprocess.run(words, check=True, capture_output=True, timeout=DEADLINE))
+    assert fleet.manager.wait(DEADLINE) == 0
+    assert len(fleet.manager.mains) == 1
+    assert fleet.manager.heard("STOPPING")
+    assert not fleet.leftovers()
+
+
+@pytest.mark.fault("service", "main process killed: the systems go on until each is replaced, once")
+def test_a_killed_main_process_is_started_again(served: Make) -> None:
+    """The circusd that nobody watches any more is replaced, and READY=1 comes from the new plugin."""
+    fleet = served().serve()
+    before, circusd, told = fleet.pids(), fleet.circusd_pid(), len(fleet.manager.messages)
+    fleet.strike(lambda: kill(fleet.manager.pid))
+    assert fleet.manager.ended() == -signal.SIGKILL
+    fleet.noticed("controller_started")
+    fleet.replaced(before)
+    assert fleet.circusd_pid() != circusd
+    assert fleet.manager.heard("READY", since=told)
+    assert not fleet.since("port_conflict")
+
+
+@pytest.mark.fault("service", "main process and circusd killed at once")
+def test_a_killed_main_process_with_its_circusd(served: Make) -> None:
+    """As if the out-of-memory killer had taken both."""
+    fleet = served().serve()
+    before, told = fleet.pids(), len(fleet.manager.messages)
+
+    def both() -> None:
+        os.kill(fleet.manager.pid, signal.SIGSTOP)  # it must not see the other one's end
+        kill(cast("int", fleet.circusd_pid()))
+        kill(fleet.manager.pid)
+
+    fleet.strike(both)
+    fleet.noticed("controller_started")
+    fleet.replaced(before)
+    assert fleet.manager.heard("READY", since=told)
+
+
+@pytest.mark.fault("service", "circusd killed: it is replaced, whoever does it")
+def test_a_killed_circusd_is_replaced(served: Make) -> None:
+    """By the service itself, or by its manager, to whom its exit code says so."""
+    fleet = served().serve()
+    before = fleet.pids()
+    fleet.strike(lambda: kill(cast("int", fleet.circusd_pid())))
+    fleet.noticed("controller_started")
+    fleet.replaced(before)
+    assert 0 not in fleet.manager.codes
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param("plugin", marks=pytest.mark.fault("service", "plugin stopped (SIGSTOP): the watchdog bites")),
+        pytest.param(
+            "circusd", marks=pytest.mark.fault("service", "circusd stopped (SIGSTOP): no WATCHDOG=1 any more")
+        ),
+    ],
+)
+def test_what_is_stuck_starves_the_watchdog(served: Make, who: str) -> None:
+    """Whatever is stuck is replaced, the systems go on until each is."""
+    fleet = served().serve()
+    before, told = fleet.pids(), len(fleet.manager.messages)
+    pid = fleet.plugin() if who == "plugin" else cast("int", fleet.circusd_pid())
+    stuck = processes.identify(pid)
+    assert stuck is not None
+    fleet.manager.watch()
+    fleet.strike(lambda: os.kill(pid, signal.SIGSTOP))
+    fleet.excuse("order", "a plugin that was stopped could not say that it ends")
+    fleet.noticed("controller_started")
+    fleet.replaced(before)
+    assert not processes.alive(stuck)
+    assert fleet.manager.heard("READY", since=told)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit(2)")
+@pytest.mark.fault("service", "nothing can be written: said in STATUS, and no reason to kill anything")
+def test_a_full_disk_starves_no_watchdog(served: Make) -> None:
+    """The plugin's own limit stands for the disk: journal and state cannot be written, and the watchdog is fed."""
+    fleet = served().serve()
+    before = fleet.pids()
+    fleet.strike(lambda: resource.prlimit(fleet.plugin(), resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)))
+    fleet.post("/api/autonomous/restart/two?wait=20")  # there is something to be written
+    with fleet.manager._news:
+        fleet.manager._news.wait_for(lambda: "not written" in fleet.manager.messages[-1].get("STATUS", ""), DEADLINE)
+        told = len(fleet.manager.messages)
+    assert "not written" in fleet.manager.messages[told - 1].get("STATUS", "")
+    fleet.manager.heard("WATCHDOG", nth=3, since=told)
+    assert fleet.pids()["one"] == before["one"]
+    assert not fleet.manager.codes
+    resource.prlimit(fleet.plugin(), resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    fleet.holds()
+
+
+@pytest.mark.fault("service", "`circusctl stop` of everything: the watchdog is put out until `circusctl start`")
+def test_an_operators_stop_of_everything_is_not_undone_by_the_watchdog(served: Make) -> None:
+    """The plugin is stopped too, on purpose; it comes back with its watchdog."""
+    fleet = served().serve()
+    told = len(fleet.manager.messages)
+    fleet.strike(lambda: fleet.circusctl("stop"))
+    assert fleet.manager.heard("WATCHDOG_USEC", since=told)["WATCHDOG_USEC"] == "0"
+    assert "STOPPING" not in fleet.manager.messages[-1]
+    fleet.circusctl("start")
+    assert fleet.manager.heard("READY", since=told)["WATCHDOG_USEC"] == str(round(WATCHDOG * 1e6))
+    fleet.all_healthy()
+    assert not fleet.manager.codes
+
+
+@pytest.mark.fault("service", "started beside an `up` of somebody's: refused, and that one goes on")
+def test_a_fleet_that_runs_otherwise_is_left_alone(arena: MakeArena) -> None:
+    """Exit 1, with what to do."""
+    fleet = arena(SYSTEMS)
+    before = fleet.pids()
+    words = [sys.executable, "-m", "aurora_circus", "serve", "--fleet", str(fleet.folder / "fleet.toml")]
+    done = fleet.strike(lambda: subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE, check=False))
+    assert done.returncode == 1
+    assert "was not started as a service" in done.stderr
+    fleet.holds()
+    assert fleet.pids() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--system"], marks=pytest.mark.fault("service", "the machine's unit: `systemd-analyze verify`")),
+        pytest.param(["--user"], marks=pytest.mark.fault("service", "a user's unit: `systemd-analyze verify`")),
+    ],
+)
+def test_systemd_takes_the_unit(words: list[str], tmp_path: Path) -> None:
+    """Without a word, wherever the fleet and its Python lie."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze here (Debian: the package systemd)")
+    for number, name in enumerate(["plain", "odd %n $HOME 'q' \"d\" \\ ; ünï"]):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "fleet.toml").write_text(f'[fleet]\nname = "100 % {number}"\n', encoding="utf-8")
+        (folder / "python").symlink_to(sys.executable)
+        unit = tmp_path / f"fleet{number}.service"
+        command = [str(folder / "python"), "-m", "aurora_circus", "install-service", "--print", *words]
+        text = subprocess.run(
+            [*command, "--fleet", str(folder / "fleet.toml")],
+            check=True,
+            capture_output=True,
+            timeout=DEADLINE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        ).stdout
+        unit.write_bytes(text)
+        done = subprocess.run(
+            ["systemd-analyze", *words, "verify", "--man=no", str(unit)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), text.decode()
