@@ -5,13 +5,14 @@ started again. Whoever starts it again finds what the last one left: a circusd t
 and the systems go on until each is.
 """
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 import psutil
 
-from aurora_circus import bring_up, launch, lookup, processes
+from aurora_circus import bring_up, kept, launch, lookup, processes
 from aurora_circus.bring_up import Order
 from aurora_circus.context import Context
 from aurora_circus.errors import MachineError
@@ -89,6 +90,8 @@ def _take_over(context: Context, circusd: Process) -> None:
         "the systems go on until each is"
     )
     plugins = _plugins(circusd)
+    with contextlib.suppress(OSError):  # else the plugin, which keeps a circusd whose `up` is gone, is in our way
+        kept.mark(context.fleet.run_dir)
     _kill(circusd)
     for each in plugins:  # it ends by itself, unless somebody has stopped it
         if not launch.await_end(each, END_PATIENCE):
