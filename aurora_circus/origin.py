@@ -1,4 +1,4 @@
-"""Where the fleet in a run directory came from. Two fleet files that share one would each act on whatever the other has brought up.
+"""Where the fleet in a run directory came from: two fleet files that share one would act on each other's fleet.
 
 The plugin saves which file its fleet was read from; a command that comes with another one is refused. A file that is no
 longer there claims nothing: it was renamed. It looks, no more.

@@ -13,6 +13,7 @@
 It leans on classes of waitress 3.0 that its documentation does not name. It must never know what is asked.
 """
 
+import logging
 import threading
 from typing import Any
 
@@ -23,6 +24,9 @@ from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from aurora_circus.answers import HEADERS, encode, failure
+from aurora_circus.clock import pause
+
+_log = logging.getLogger(__name__)
 
 MOST_BODY = 65_536
 """Bytes of a request's body, its framing included where it is chunked. No call needs one."""
@@ -30,6 +34,8 @@ MOST_DISCARDED = 16 * 2**20
 """Bytes of a refused request that are read all the same."""
 MOST_UNSENT = 65_536
 """Bytes of answers that a client has not taken, from which on his next request waits."""
+NO_ROOM_PAUSE = 0.05
+"""Seconds until it is tried again to accept a connection for which there was no descriptor; nothing tells when."""
 _END = b"\r\n\r\n"
 """Stands behind the headers."""
 
@@ -195,6 +201,8 @@ class Httpd(TcpWSGIServer):
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - waitress's own
         self._waking = threading.Lock()
         self._over = False
+        self._crowded = False
+        """Whether the last connection could not be accepted."""
         super().__init__(*arguments, **named)
 
     def set_reuse_addr(self) -> None:
@@ -205,10 +213,30 @@ class Httpd(TcpWSGIServer):
         super().handle_accept()
         if len(self._map) < self.adj.connection_limit:
             return
+        self._make_room()
+
+    def _make_room(self) -> None:
         ranks = ((each.reluctance(), each) for each in self.active_channels.values())
         least = min(((rank, each) for rank, each in ranks if rank), key=lambda each: each[0], default=None)
         if least:
             least[1].handle_close()
+
+    def accept(self) -> Any:  # noqa: ANN401 - as the one that it stands for
+        """Accept a connection; where there is no descriptor for it, another one makes room, as above.
+
+        waitress would try again as fast as it can, with a traceback in the log each time.
+        """
+        try:
+            accepted = super().accept()
+        except OSError as error:
+            if not self._crowded:
+                _log.error("no connection can be accepted: %s", error)
+            self._crowded = True
+            self._make_room()
+            pause(NO_ROOM_PAUSE)
+            return None
+        self._crowded = False
+        return accepted
 
     def add_task(self, task: Any) -> None:  # noqa: ANN401 - the stubs take it for a Task; it is a Channel
         """Have a channel's next request answered, unless its client has answers to take first."""
