@@ -29,6 +29,7 @@ from aurora_circus.backend import Backend
 from aurora_circus.clock import Clock
 from aurora_circus.control import BUSY_PAUSE, Control
 from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
+from aurora_circus.endpoints import guard
 from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError, MachineError
 from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
@@ -129,6 +130,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             self._leave(1)
 
     async def _begin(self) -> Driver:
+        guard(self.endpoint)
         held = set(await self._control.pids(self._watcher))
         me = next((each for each in processes.lineage() if each.pid in held), None)
         if me is None:

@@ -606,6 +606,21 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: py
         render.make_directories(what)
 
 
+@owned
+def test_a_link_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """Though it leads to a directory of ours: he could have it lead elsewhere at any time."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a link that is somebody else's")
+    what = located(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (tmp_path / ".aurora").mkdir()
+    Path(what.fleet.run_dir).symlink_to(elsewhere)
+    os.chown(what.fleet.run_dir, 54321, -1, follow_symlinks=False)
+    with pytest.raises(ConfigError, match=r"fleet\.run_dir: found .*, a link that belongs to user 54321"):
+        render.make_directories(what)
+
+
 @sockets
 def test_the_short_directory_must_not_be_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody may make things in /tmp: a link that waits there under our name is refused, wherever it leads."""
