@@ -145,18 +145,33 @@ def test_a_down_is_no_failure(served: Make) -> None:
     assert not fleet.leftovers()
 
 
-@pytest.mark.fault("service", "main process killed: the systems go on until each is replaced, once")
-def test_a_killed_main_process_is_started_again(served: Make) -> None:
-    """The circusd that nobody watches any more is replaced, and READY=1 comes from the new plugin."""
+@pytest.mark.fault("service", "main process killed: the next one goes on with all that runs")
+def test_a_killed_main_process_costs_nobody_anything(served: Make) -> None:
+    """No process but its own is another one, and READY=1 comes again, which its start waits for."""
     fleet = served().serve()
-    before, circusd, told = fleet.pids(), fleet.circusd_pid(), len(fleet.manager.messages)
+    before, circusd, plugin, told = fleet.pids(), fleet.circusd_pid(), fleet.plugin(), len(fleet.manager.messages)
     fleet.strike(lambda: kill(fleet.manager.pid))
     assert fleet.manager.ended() == -signal.SIGKILL
+    fleet.until("the next one", lambda: "going on with what a service that was killed" in fleet.manager.said())
+    assert fleet.manager.heard("READY", since=told)
+    fleet.holds()
+    assert (fleet.pids(), fleet.circusd_pid(), fleet.plugin()) == (before, circusd, plugin)
+    fleet.strike(fleet.manager.terminate)
+    assert fleet.manager.wait(DEADLINE) == 0, "what it has taken over it also takes down"
+    assert not fleet.leftovers()
+
+
+@pytest.mark.fault("service", "main process killed, then circusd: the systems go on until each is replaced, once")
+def test_a_circusd_that_was_taken_over_is_replaced(served: Make) -> None:
+    """Its plugin and the main process both keep it: there is one next circusd all the same."""
+    fleet = served().serve()
+    before = fleet.pids()
+    kill(fleet.manager.pid)
+    fleet.until("the next one", lambda: "going on with what a service that was killed" in fleet.manager.said())
+    fleet.strike(lambda: kill(cast("int", fleet.circusd_pid())))
     fleet.noticed("controller_started")
     fleet.replaced(before)
-    assert fleet.circusd_pid() != circusd
-    assert fleet.manager.heard("READY", since=told)
-    assert not fleet.since("port_conflict")
+    assert fleet.manager.codes == [-signal.SIGKILL]
 
 
 @pytest.mark.fault("service", "main process and circusd killed at once")
@@ -230,7 +245,7 @@ def test_what_is_stuck_starves_the_watchdog(served: Make, who: list[str]) -> Non
     assert fleet.manager.ended() == -signal.SIGKILL
     fleet.noticed("controller_started")
     fleet.replaced(before)
-    assert not [each for each in stuck if processes.alive(each)]
+    fleet.until("the end of what was stuck", lambda: not [each for each in stuck if processes.alive(each)])
     fleet.manager.heard("READY", since=told)
 
 
