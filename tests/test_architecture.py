@@ -27,6 +27,7 @@ PURE = (
     "keeper",
     "lifecycle",
     "liveness",
+    "means",
     "oracle",
     "outside",
     "promises",
