@@ -57,6 +57,8 @@ class Order:
     """Only these, and what they depend on; none: everything."""
     detach: bool = False
     """Return when all have settled."""
+    wishes_last: bool = False
+    """Whether a signal that takes the fleet down leaves what operators have wished: at a shutdown nobody wishes."""
 
 
 def up(order: Order) -> int:
@@ -232,6 +234,11 @@ def _interrupted(order: Order, session: Session, interrupts: Interrupts, number:
         terminal.warn(f"to end it: {context.advice('down')}")
         return 1
     terminal.say(f"\nStopping the fleet {context.fleet.name} …")
+    if order.wishes_last:
+        try:
+            kept.keep_wishes(context.fleet.run_dir)
+        except OSError as error:
+            terminal.warn(f"what operators have wished ends with this stop: {error}")
     return _take_down(session, interrupts)
 
 

@@ -37,11 +37,15 @@ class Served(Arena):
         """Start the service, and wait until all are healthy."""
         self.render()
         self.ini.unlink()  # it writes its own
-        self.manager = ServiceManager(self.folder, WATCHDOG, abstract=abstract)
-        self.circusd = cast("Any", self.manager)
+        self.start_again(abstract=abstract)
         self.all_healthy()
         self.watch()
         return self
+
+    def start_again(self, *, abstract: bool = False) -> None:
+        """Have another manager start the service."""
+        self.manager = ServiceManager(self.folder, WATCHDOG, abstract=abstract)
+        self.circusd = cast("Any", self.manager)
 
     def circusd_pid(self) -> int | None:
         """Return the pid of the circusd that runs; None where there is none."""
@@ -143,6 +147,22 @@ def test_a_down_is_no_failure(served: Make) -> None:
     assert len(fleet.manager.mains) == 1
     assert fleet.manager.heard("STOPPING")
     assert not fleet.leftovers()
+
+
+@pytest.mark.fault("service", "stopped and started, as at a reboot: what an operator had stopped stays stopped")
+def test_wishes_outlive_a_stop_of_the_service(served: Make) -> None:
+    """A `down` would have ended them; the manager's stop is nobody's wish."""
+    fleet = served().serve()
+    fleet.post("/api/autonomous/stop/two?wait=20")
+    fleet.strike(fleet.manager.terminate)
+    assert fleet.manager.wait(DEADLINE) == 0
+    fleet.manager.close()
+    fleet.start_again()
+    fleet.noticed("controller_started")
+    fleet.states(one="healthy", two="stopped")
+    assert len(fleet.started("two")) == 1
+    fleet.post("/api/autonomous/start/two?wait=20")
+    fleet.all_healthy()
 
 
 @pytest.mark.fault("service", "main process killed: the next one goes on with all that runs")
