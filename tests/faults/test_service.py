@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +15,7 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from aurora_circus import lookup, processes
+from aurora_circus import lookup, processes, service_systemd
 from aurora_circus.facts import Process
 from tests.e2e.harness import DEADLINE, kill
 from tests.faults.arena import Arena, MakeArena
@@ -350,3 +352,52 @@ def test_systemd_takes_the_unit(words: list[str], tmp_path: Path) -> None:
             env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), text.decode()
+
+
+SYSTEMD = Path("/lib/systemd/systemd")
+ODD = ['/opt/o\'d "d"/python', "-c", "100 % %n %%", "$HOME ${HOME} $$", "a;b", ";", "\\x41\t\n\x01", "ünï", "", "#"]
+CODES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def shown(line: str) -> list[str]:
+    """Take apart how systemd shows a command line: words in double quotes where they need any, with C's escapes."""
+
+    def resolved(match: re.Match[str]) -> str:
+        code = match[1]
+        if code[0] in "x01234567" and len(code) > 1:
+            return chr(int(code[1:], 16) if code[0] == "x" else int(code, 8))
+        return CODES.get(code, code)
+
+    found = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)
+    escape = re.compile(r"\\(x[0-9a-f]{2}|[0-7]{3}|.)", re.DOTALL)
+    return [escape.sub(resolved, quoted or plain) for quoted, plain in found]
+
+
+@pytest.mark.fault("service", "systemd itself reads an awkward command line as it was meant")
+def test_systemd_reads_what_was_meant() -> None:
+    """It loads the unit without running anything, and says what it would run; variables it would resolve only then."""
+    if not SYSTEMD.exists():
+        pytest.skip(f"there is no {SYSTEMD} here (Debian: the package systemd)")
+    root = os.geteuid() == 0  # for whom systemd tests nothing
+    with tempfile.TemporaryDirectory(prefix="aurora-unit-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        line = service_systemd.command(tuple(ODD))
+        (folder / "odd.service").write_text(f"[Service]\nExecStart={line}\n", encoding="utf-8")
+        (folder / "default.target").write_text("[Unit]\nWants=odd.service\n", encoding="utf-8")
+        done = subprocess.run(
+            [str(SYSTEMD), "--user", "--test", "--unit=default.target", "--log-target=console"],
+            check=False,
+            capture_output=True,
+            timeout=DEADLINE,
+            env={"XDG_RUNTIME_DIR": name, "HOME": name, "SYSTEMD_UNIT_PATH": name, "LC_ALL": "C.UTF-8"},
+            user=65534 if root else None,
+            group=65534 if root else None,
+            extra_groups=[] if root else None,
+        )
+    said = done.stdout.decode()
+    if "Unit odd.service" not in said:
+        pytest.skip(f"systemd loads nothing for us here: {done.stderr.decode().strip()[-200:]}")
+    (found,) = re.findall(r"Command Line: (.*)", said)
+    by_shell = ["/bin/sh", "-c", 'exec "$0" "$@"']
+    assert [each.replace("$$", "$") for each in shown(found)] == [*by_shell, *ODD], found
