@@ -215,7 +215,7 @@ def _plugin(fleet: Fleet, form: _Unix) -> Section:
         "send_hup": form.send_hup,
         "graceful_timeout": "10",
         "priority": str(_FIRST + _STEP),
-        "max_retry": "-1",
+        "max_retry": "1",
         **_hooks(*form.plugin_hooks),
         "fleet": settings.dumps(fleet),
         "aurora_commands": "",

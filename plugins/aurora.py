@@ -29,7 +29,7 @@ from aurora_circus.backend import Backend
 from aurora_circus.clock import Clock
 from aurora_circus.control import BUSY_PAUSE, Control
 from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
-from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError
+from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError, MachineError
 from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
@@ -374,7 +374,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     @staticmethod
     def _runs(pid: int) -> bool:
-        process = processes.identify(pid)
+        try:
+            process = processes.identify(pid)
+        except MachineError:
+            return True  # who is there may live, and is not to be ended for that it cannot be seen
         return process is not None and processes.alive(process)
 
 
