@@ -23,6 +23,7 @@ from aurora_circus.errors import AuroraError, CircusBusyError, CircusError, Mach
 from aurora_circus.facts import Exit, Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
+from aurora_circus.kept import wishes_last
 from aurora_circus.lifecycle import KILL_PATIENCE, SPAWN_PATIENCE, WITH_PROCESS, Lifecycle
 from aurora_circus.marks import Mark
 from aurora_circus.reaper import Reaper
@@ -224,8 +225,8 @@ class Driver:
             self.tell(facts.Start(now, key))
 
     def close(self) -> None:
-        """Save what has to survive; an orderly shutdown leaves nothing to be remembered but the journal."""
-        if self.orderly:
+        """Save what has to survive: nothing but the journal after an orderly shutdown, unless a service is stopped."""
+        if self.orderly and not wishes_last(self.common.run_dir):
             self._state.clear()
         self._state.flush(STATE_PATIENCE)
 
