@@ -566,7 +566,8 @@ class Driver:
         return any(key not in statuses for key in self.fleet.lives)
 
     async def rotate(self) -> None:
-        """Rotate the systems' log files where they have grown too large."""
+        """Look after our files: rotate the systems' logs where they have grown, keep the state on the disk."""
+        self._state.look()
         paths = {each.system.key: each.system.log for each in self.fleet if each.system.log}
         for key, rotated in (await self.aside(self._rotate_all, paths)).items():
             self.reaper.begins(key, 0)

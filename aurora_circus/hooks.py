@@ -77,6 +77,7 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
             logger.error("aurora: another circusd runs this fleet (it holds %s): this one ends", watcher.working_dir)
             _insist_on_quit(arbiter.ctrl)
             return False
+        upkeep.starts()
         global _whole_fleet  # noqa: PLW0603 - one circusd, one state; circus gives hooks no place for it
         _whole_fleet = False
         _show(watcher)
@@ -120,6 +121,8 @@ def _revive(watcher: Any) -> None:
 
 def before_stop(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Keep the order of a shutdown; tell the plugin when ``reloadconfig`` brings a system down."""
+    if _is_plugin(watcher):
+        upkeep.stops(arbiter)
     if _whole_fleet or arbiter._stopping:
         if _is_plugin(watcher):
             _await_gone([each for each in arbiter.watchers if "aurora" in each.optnames])
@@ -203,10 +206,11 @@ def install() -> None:
 
 
 def _plugin_to_keep(arbiter: Any) -> Any:
-    """Return the plugin's watcher, unless it is being stopped, or is stopped."""
+    """Return the plugin's watcher, unless it is being stopped, or was stopped by anything but a start that failed."""
     if arbiter._stopping or arbiter._restarting or _whole_fleet:
         return None
-    return next((each for each in arbiter.watchers if _is_plugin(each) and each.is_active()), None)
+    ours = (each for each in arbiter.watchers if _is_plugin(each))
+    return next((each for each in ours if each.is_active() or (each.is_stopped() and upkeep.failed())), None)
 
 
 def _quit_by_signal(controller: Any) -> None:

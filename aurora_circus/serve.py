@@ -5,13 +5,14 @@ started again. Whoever starts it again goes on with what the last one has left: 
 stuck and has to be replaced.
 """
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 import psutil
 
-from aurora_circus import bring_up, launch, lookup, processes
+from aurora_circus import bring_up, kept, launch, lookup, processes
 from aurora_circus.bring_up import Order
 from aurora_circus.context import Context
 from aurora_circus.errors import MachineError
@@ -93,6 +94,8 @@ def _is_left(context: Context, circusd: Process) -> bool:
         return True
     context.terminal.warn(f"circusd (pid {circusd.pid}) is left of a service that was killed, and stuck: it is ended")
     plugins = _plugins(circusd)
+    with contextlib.suppress(OSError):  # else the plugin, which keeps a circusd whose `up` is gone, is in our way
+        kept.mark(context.fleet.run_dir)
     if not launch.end(circusd):
         raise MachineError(f"circusd (pid {circusd.pid}) is still there after SIGKILL")
     for each in plugins:

@@ -11,6 +11,7 @@ import pytest
 
 from aurora_circus import (
     bring_up,
+    keeper,
     kept,
     launch,
     leftovers,
@@ -99,6 +100,9 @@ class World:
         monkeypatch.setattr(render, "render", self._render)
         monkeypatch.setattr(take_down, "circusd", self._take_down)
         monkeypatch.setattr(succession, "pause", lambda _: None)
+        monkeypatch.setattr(
+            keeper, "DELAYS", ()
+        )  # a circusd that is gone is given up at once, unless a test is about it
 
     @cached_property
     def context(self) -> Context:
@@ -384,6 +388,57 @@ def test_a_circusd_that_dies_is_exit_1_and_says_who_goes_on(
     assert "circusd (pid 77) ended (killed by SIGKILL)" in said
     assert "still running, and watched by nobody: brain" in said
     assert "to go on: aurora-circus up; to end them: aurora-circus down" in said
+
+
+def test_a_circusd_that_dies_is_followed_by_another(
+    world: World, api: FakeApi, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same circus.ini, and told whom it replaces and why; the second one's orderly end is exit 0."""
+    started: list[kept.Kept] = []
+    config = world.context.config
+    Path(config.fleet.run_dir).mkdir(parents=True)
+
+    def start(_: object, ini: Path, __: object, known: kept.Kept) -> Child:
+        assert ini.name == "circus.ini"
+        started.append(known)
+        if len(started) == 2:
+            world.child = Child()
+            world.child.waits = end
+            api.on("GET /events", lambda _: None)
+        return world.child
+
+    def end() -> None:
+        world.child.returncode = 0
+        write_journal(config, record(9, "controller_stopped", None, pid=1, why="SIGTERM", orderly=True))
+
+    monkeypatch.setattr(launch, "start", start)
+    monkeypatch.setattr(keeper, "DELAYS", (0.0,))
+    monkeypatch.setattr(lookup, "has_begun", lambda *_: Process(PID, 1.0))
+    ending(world, api, KILLED)
+    assert world.up(detach=False) == 0
+    assert [(each.old, each.why, each.attempt) for each in started] == [(None, "", None), (PID, "killed by SIGKILL", 0)]
+    said = capsys.readouterr()
+    assert "circusd (pid 77) ended (killed by SIGKILL), and nobody here asked for that" in said.err
+    assert "the next one is started; the systems go on, and are replaced one by one" in said.err
+    assert len(world.rendered) == 1
+
+
+def test_a_circusd_whose_end_was_wanted_is_not_followed(
+    world: World, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it came about in the end."""
+    monkeypatch.setattr(keeper, "DELAYS", (0.0,))
+    started: list[object] = []
+
+    def start(*_: object) -> Child:
+        started.append(1)
+        return world.child
+
+    monkeypatch.setattr(launch, "start", start)
+    ending(world, api, KILLED)
+    world.child.waits = lambda: kept.mark(world.context.config.fleet.run_dir)
+    assert world.up(detach=False) == 1
+    assert started == [1]
 
 
 def test_events_are_told_while_it_is_watched(world: World, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
