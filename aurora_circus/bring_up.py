@@ -18,6 +18,7 @@ from aurora_circus import (
     launch,
     leftovers,
     lookup,
+    marks,
     origin,
     preflight,
     processes,
@@ -74,9 +75,10 @@ def _up(order: Order) -> int:
         running = lookup.find(config.fleet)
         if running is not None:
             return already.show(context, with_dependencies(config, order.keys), running)
-        left = leftovers.surviving(leftovers.known(config.fleet))
+        left = leftovers.surviving(config.fleet, leftovers.known(config.fleet))
         if not _inspect(config, [each.pid for group in left.values() for each in group], terminal):
             return 2
+        left.pop(marks.PLUGIN, None)
         if left:
             terminal.say(f"Left over from an earlier circusd, replaced one by one: {', '.join(left)}.")
         render.make_directories(config)
@@ -246,7 +248,7 @@ def _ended(session: Session) -> int:
         return 0
     terminal.warn(f"circusd (pid {session.child.pid}) ended ({how(session.child)}), and nobody here asked for that")
     terminal.warn(end_of(launch.log_path(context.fleet)))
-    left = leftovers.surviving(leftovers.known(context.fleet))
+    left = leftovers.surviving(context.fleet, leftovers.known(context.fleet))
     if left:
         terminal.warn(f"still running, and watched by nobody: {', '.join(left)}")
         terminal.warn(f"to go on: {context.advice('up')}; to end them: {context.advice('down')}")

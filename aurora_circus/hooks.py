@@ -10,8 +10,9 @@ What it adds:
 - ``reloadconfig`` of a file that would take down what runs is refused (``refusals``).
 - Every command is remembered with its sender, so that the plugin knows whose wish it was, also of a system circus
   holds for stopped, and also of what was said while the plugin was away.
-- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
-  whole process group is gone before its turn is over.
+- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each
+  everybody is gone before its turn is over, whoever has left its group or lost its parent included.
+- Whoever of a system loses its parent becomes circusd's child, and each system bears marks (``adoption``).
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
 - A system's environment is exactly what its settings say, unmangled, and without what is between us and systemd.
 - Why a process could not be started is kept, for the plugin to say.
@@ -42,9 +43,10 @@ from circus.sighandler import SysHandler
 from circus.watcher import Watcher
 from tornado.ioloop import IOLoop
 
-from aurora_circus import locks, processes, refusals, upkeep
+from aurora_circus import adoption, locks, marks, processes, refusals, upkeep
 from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
+from aurora_circus.marks import Mark
 from aurora_circus.notify import PRIVATE
 
 WINDOWS = sys.platform == "win32"
@@ -90,6 +92,7 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
     watcher.aurora_error = None
     if _is_plugin(watcher):  # refused on Windows alone, where it gets no SIGHUP in place of a successor
         upkeep.hand_on(watcher)
+        adoption.bear(watcher, Mark(watcher.working_dir, marks.PLUGIN), sealed=False)
         return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"} or not watcher.processes
     if arbiter._exclusive_running_command in {"arbiter_reload", "watcher_reload", "watcher_do_action"}:
         return False
@@ -102,8 +105,8 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
         **settings["env"],
         "PORT": str(port),
         "AURORA_PORT": str(port),
-        "AURORA_SYSTEM": settings["key"],
     }
+    adoption.bear(watcher, _mark(watcher))
     return True
 
 
@@ -112,10 +115,11 @@ def before_stop(watcher: Any, arbiter: Any, **_: Any) -> bool:
     if _whole_fleet or arbiter._stopping:
         if _is_plugin(watcher):
             _await_gone([each for each in arbiter.watchers if "aurora" in each.optnames])
+            _end_strays(watcher, arbiter)
         else:
             _await_gone(_dependents(watcher, arbiter))
             for leader in _leaders(watcher):
-                processes.terminate_followers(leader)
+                processes.terminate_others(leader, _mark(watcher))
     elif arbiter._exclusive_running_command == "arbiter_reload_config":
         _remember(arbiter, {"command": "reconfigured", "properties": {"name": watcher.name}, "client": None})
     return True
@@ -319,33 +323,56 @@ def _dependents(watcher: Any, arbiter: Any) -> list[Any]:
 
 
 def _await_gone(watchers: list[Any]) -> None:
-    """Wait until the process groups of ``watchers``, all told to end by now, are gone; end them by force when late.
+    """Wait until everybody of ``watchers``, all told to end by now, is gone; end them by force when late.
 
     This blocks circusd, which has nothing else to do any more, for the longest grace period and a second at most.
     """
+    moment = processes.moment()
     for watcher in watchers:
         deadline = time.monotonic() + watcher.graceful_timeout
         for leader in _leaders(watcher):
-            if _group_gone(leader, deadline):
+            if _all_gone(_mark(watcher), leader, deadline, moment):
                 continue
             logger.warning("aurora: %s outlived its %g s of grace: SIGKILL", watcher.name, watcher.graceful_timeout)
-            processes.kill(leader)
-            _group_gone(leader, time.monotonic() + SHUTDOWN_MARGIN)
+            processes.kill_all(leader, _mark(watcher))
+            _all_gone(_mark(watcher), leader, time.monotonic() + SHUTDOWN_MARGIN)
 
 
 def _leaders(watcher: Any) -> list[Process]:
-    """Return the processes that circus holds for a watcher; dead ones too, since others of their groups may live."""
+    """Return the processes that circus holds for a watcher; dead ones too, since others that came of them may live."""
     return [leader for each in watcher.processes.values() if (leader := processes.identify(each.pid)) is not None]
 
 
-def _group_gone(leader: Process, deadline: float) -> bool:
-    """Wait until nobody runs in the group of ``leader``; False when ``deadline`` came first."""
-    while running := processes.members(leader):
-        left = deadline - time.monotonic()
+def _all_gone(mark: Mark, leader: Process, deadline: float, moment: int | None = None) -> bool:
+    """Wait until nobody of the system that ``leader`` leads runs; False when ``deadline`` came first."""
+    while running := processes.left(leader, mark, moment):
+        left, moment = deadline - time.monotonic(), None
         if left <= 0:
             return False
         processes.await_end(running[0], left)
     return True
+
+
+def _end_strays(watcher: Any, arbiter: Any) -> None:
+    """End what still runs of this fleet, whoever it was left by: circusd's systems are gone by now."""
+    graces = {each.name: each.graceful_timeout for each in arbiter.watchers}
+    left = processes.left_of(watcher.working_dir, graces)
+    left.pop(marks.PLUGIN, None)
+    began = time.monotonic()
+    for key, strays in left.items():
+        logger.warning("aurora: left over of %s: %s", key, ", ".join(f"pid {each.pid}" for each in strays))
+        processes.terminate_all(strays[0], Mark(watcher.working_dir, key))
+    for key, strays in left.items():
+        mark = Mark(watcher.working_dir, key)
+        if not _all_gone(mark, strays[0], began + graces.get(key, 0.0)):
+            processes.kill_all(strays[0], mark)
+            _all_gone(mark, strays[0], time.monotonic() + SHUTDOWN_MARGIN)
+    adoption.wait_for_orphans({pid for each in arbiter.watchers for pid in each.processes})
+
+
+def _mark(watcher: Any) -> Mark:
+    settings = json.loads(watcher._options["aurora"])
+    return Mark(settings.get("run_dir", ""), settings["key"])
 
 
 def _is_plugin(watcher: Any) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aurora_circus import settings
+from aurora_circus import marks, settings
 from aurora_circus.facts import Process
 
 VARIABLE = "AURORA_KEPT"
@@ -58,7 +58,7 @@ class Kept:
 
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return the environment for the next circusd, made from its plugin's ``own``."""
-        values = {name: value for name, value in own.items() if name not in {VARIABLE, "PYTHONPATH"}}
+        values = {name: value for name, value in own.items() if name not in {VARIABLE, "PYTHONPATH", *marks.ALL}}
         if self.pythonpath is not None:
             values["PYTHONPATH"] = self.pythonpath
         return {**values, VARIABLE: self.dumps()}

@@ -174,7 +174,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         driver.record(
             "config_loaded", None, {"systems": [each.key for each in systems], "missing": absent, "faults": faults}
         )
-        adopted = driver.adopt(memories, pids)
+        adopted = driver.adopt(memories, pids, await driver.leftovers())
         if adopted:
             log.info("taken over: %s", ", ".join(adopted))
         self._driver = driver

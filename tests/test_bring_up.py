@@ -343,7 +343,7 @@ def test_a_circusd_that_dies_is_exit_1_and_says_who_goes_on(
 ) -> None:
     """And what to do."""
     ending(world, api, KILLED)
-    monkeypatch.setattr(leftovers, "surviving", lambda known: {"brain": []} if world.child.returncode else {})
+    monkeypatch.setattr(leftovers, "surviving", lambda *_: {"brain": []} if world.child.returncode else {})
     assert world.up(detach=False) == 1
     said = capsys.readouterr().err
     assert "circusd (pid 77) ended (killed by SIGKILL)" in said
@@ -471,7 +471,7 @@ def test_left_overs_are_told_and_are_no_strangers_on_their_ports(
         return []
 
     monkeypatch.setattr(preflight, "inspect", inspect)
-    monkeypatch.setattr(leftovers, "surviving", lambda _: {"brain": [Process(9, 1.0), Process(10, 1.0)]})
+    monkeypatch.setattr(leftovers, "surviving", lambda *_: {"brain": [Process(9, 1.0), Process(10, 1.0)]})
     assert world.up() == 0
     assert own == [[9, 10]]
     assert "Left over from an earlier circusd, replaced one by one: brain." in capsys.readouterr().out
