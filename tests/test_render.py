@@ -488,6 +488,16 @@ def test_any_environment_travels_untouched(env: dict[str, str], title: str) -> N
 
 
 @owned
+def test_a_file_that_others_may_read_is_closed(tmp_path: Path) -> None:
+    """Although it holds the text already."""
+    path = tmp_path / "circus.ini"
+    path.write_text("a\n", encoding="utf-8")
+    path.chmod(0o644)
+    render.write("a\n", path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@owned
 def test_a_written_file_is_for_its_owner_only(tmp_path: Path) -> None:
     """The file may hold secrets: nobody else may read it, not even for a moment, whatever was there before."""
     path = tmp_path / "circus.ini"
@@ -504,6 +514,17 @@ def test_a_written_file_replaces_what_was_there(tmp_path: Path) -> None:
     render.write("né\n", path)
     assert path.read_bytes() == "né\n".encode()
     assert [each.name for each in tmp_path.iterdir()] == ["circus.ini"]
+
+
+def test_what_is_there_already_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes no room; what others may read, or is another text, is."""
+    path = tmp_path / "circus.ini"
+    render.write("né\n", path)
+    with monkeypatch.context() as full:
+        full.setattr(render, "_replace", lambda *_: pytest.fail("it is there"))
+        render.write("né\n", path)
+    render.write("nè\n", path)
+    assert path.read_bytes() == "nè\n".encode()
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
