@@ -19,6 +19,7 @@ from aurora_circus import (
     leftovers,
     lookup,
     marks,
+    origin,
     preflight,
     processes,
     reach,
@@ -69,6 +70,7 @@ def up(order: Order) -> int:
 def _up(order: Order) -> int:
     context = order.context
     config, terminal = context.config, context.terminal
+    origin.check(config)
     with Interrupts() as interrupts:
         running = lookup.find(config.fleet)
         if running is not None:

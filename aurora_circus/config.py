@@ -148,6 +148,7 @@ class _Reading:
             self._faults.add(("fleet", "port_range"), ports, "two ports [low, high], low no higher than high")
         return Fleet(
             **{name: head[name] for name in ("name", "port_range") if name in head},
+            file=self._around.file,
             run_dir=self._path(head.get("run_dir", RUN_DIR), ("fleet", "run_dir")),
             log_dir=self._path(head.get("log_dir", LOG_DIR), ("fleet", "log_dir")),
             systems=tuple(order),

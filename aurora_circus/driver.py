@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Literal
 
-from aurora_circus import facts, logs, memory, outside, ports, processes, settings
+from aurora_circus import chain, facts, logs, memory, outside, ports, processes, settings
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
 from aurora_circus.drilling import Drilling
@@ -284,14 +284,17 @@ class Driver:
         self.appeared(key, processes.identify(pid) or Process(pid, 0.0))
 
     async def _prepare_log(self, path: str) -> int:
-        """Return how long the log is now; one that cannot be made is said, once, and keeps no system from starting."""
+        """Return how long the log is now; one that cannot be used is said, once, and keeps no system from starting."""
+        what = f"preparing {path}"
         try:
-            return int(await self.aside(logs.prepare, path)) if path else 0
+            size = int(await self.aside(logs.prepare, path)) if path else 0
         except MachineError as error:
-            if self._log_faults.get(path) != str(error):
-                self._log_faults[path] = str(error)
+            if self._log_faults.get(what) != str(error):
+                self._log_faults[what] = str(error)
                 self.record("controller_error", None, {"step": "preparing a log", "error": str(error)})
             return 0
+        self._log_faults.pop(what, None)
+        return size
 
     def _reaps(self, key: str) -> bool:
         """Say whether circusd surely holds a dead process of ``key``: its death was seen, and no command came since."""
@@ -578,11 +581,12 @@ class Driver:
         self._saved = current
         shift = self.clock.wall() - self.clock.monotonic()
         frozen = memory.freeze(current[0], shift)
-        written = {"seq": self.journal.head.seq, "chain": self.journal.head.link}
+        written = chain.save(chain.Past(self.journal.head, self.journal.last_seq))
         self._state.save(
             {
                 "systems": frozen,
                 "heard": self._heard,
+                "file": self.common.file,
                 "circusd": self._circusd,
                 "boot": self._boot,
                 "journal": written,

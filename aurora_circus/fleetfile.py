@@ -14,6 +14,7 @@ from typing import Any
 from aurora_circus import config
 from aurora_circus.config import Config, Surroundings
 from aurora_circus.errors import ConfigError, MachineError
+from aurora_circus.files import open_regular
 from aurora_circus.tables import one_line
 
 NAME = "fleet.toml"
@@ -46,6 +47,7 @@ def load(
     windows = platform == "win32"
     variables = os.environ if environ is None else environ
     here, path = _here(), find(file)
+    data = {} if path is None else read(path)  # first: a loop of symbolic links leads nowhere
     root, interpreter = project_root or variables.get(PROJECT_ROOT), python or variables.get(PYTHON)
     around = Surroundings(
         source=NO_FILE if path is None else str(path),
@@ -60,7 +62,7 @@ def load(
         else interpreter or None,
         windows=windows,
     )
-    return config.parse({} if path is None else read(path), around)
+    return config.parse(data, around)
 
 
 def find(file: str | None = None) -> Path | None:
@@ -78,7 +80,8 @@ def read(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is no TOML in UTF-8.
     """
     try:
-        raw = path.read_bytes()
+        with os.fdopen(open_regular(path, os.O_RDONLY, follow=True), "rb") as file:
+            raw = file.read()
     except OSError as error:
         raise _fault(path, "file", f"nothing to read ({error.strerror})", "a readable TOML file") from error
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -130,7 +130,7 @@ def start(fleet: Fleet, ini: Path, warn: Callable[[str], None], known: Kept) -> 
 
 
 def run(
-    fleet: Fleet, argv: Sequence[str], folder: Path, environment: Mapping[str, str], warn: Callable[[str], None]
+    fleet: Fleet, argv: Sequence[str], folder: Path, variables: Mapping[str, str], warn: Callable[[str], None]
 ) -> "subprocess.Popen[bytes]":
     """Run circusd in a session (console) of its own: no Ctrl-C and no closed terminal reaches it.
 
@@ -147,7 +147,7 @@ def run(
                 return subprocess.Popen(
                     argv,
                     cwd=folder,
-                    env=environment,
+                    env=variables,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

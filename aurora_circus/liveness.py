@@ -59,7 +59,7 @@ def words(view: View) -> str:
     """Return how the fleet is, in one line."""
     count = len(view.states)
     healthy = sum(each is State.HEALTHY for each in view.states.values())
-    parts = [f"{healthy} of {count} systems healthy" if count != 1 else f"{healthy} of 1 system healthy"]
+    parts = [f"{healthy} of {count} systems healthy"]
     for state in State:
         keys = [key for key, each in view.states.items() if each is state]
         if keys and state is not State.HEALTHY:

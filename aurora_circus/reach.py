@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aurora_circus import origin
 from aurora_circus.client import Client, ForeignError, LostError, RefusedError, Reply
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
@@ -60,9 +61,11 @@ def connect(context: Context, *, patience: float = RESTART_PATIENCE) -> tuple[Cl
     Where our circusd runs, a plugin that is just being restarted gets ``patience`` seconds.
 
     Raises:
+        ConfigError: another fleet file's fleet runs there.
         NotRunningError: the fleet does not run, or somebody else is where its API should be.
         Unreachable: it runs, and does not answer.
     """
+    origin.check(context.config)
     client = client_of(context)
     until = context.clock.monotonic() + patience
     while True:

@@ -179,6 +179,6 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "port_conflict": _conflict,
     "command": _command,
     "drill": _drill,
-    "journal_gap": lambda of: f"records {of['first']} to {of['last']} were lost",
+    "journal_gap": lambda of: f"records {of['first']} to {of['last']} were lost{_because(of.get('error'))}",
     "log_dropped": lambda of: f"{of['bytes']} bytes of {of['file']} were dropped, it grew too fast",
 }

@@ -122,6 +122,8 @@ class Fleet:
     """What belongs to no single system. All paths are absolute."""
 
     name: str = "aurora"
+    file: str = ""
+    """The fleet file that it was read from, or what is said in its place."""
     run_dir: str = ""
     """Sockets, pidfile and state; mode 0700."""
     log_dir: str = ""

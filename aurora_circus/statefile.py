@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from aurora_circus import means
 from aurora_circus.background import Background
 from aurora_circus.files import open_regular, remove, replace
 
@@ -104,7 +105,7 @@ class StateFile:
             else:
                 self._replace(wanted)
         except OSError as error:
-            self._report(f"{self._path}: cannot be written: {error}")
+            self._report(f"{self._path}: cannot be written: {means.told(error)}")
             return False
         self._written = (wanted,)
         self._report(None)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aurora_circus import kept, launch, leftovers, lookup
+from aurora_circus import kept, launch, leftovers, lookup, origin
 from aurora_circus.clock import parse_rfc3339
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -45,8 +45,10 @@ def down(context: Context) -> int:
     """Take this fleet down, whatever is up of it; return the exit code.
 
     Raises:
+        ConfigError: what runs there was brought up from another fleet file.
         NotRunningError: there is nothing.
     """
+    origin.check(context.config)
     terminal, fleet = context.terminal, context.fleet
     process = _find(context)
     if process is not None:

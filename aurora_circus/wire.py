@@ -17,7 +17,7 @@ import threading
 from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
@@ -30,6 +30,7 @@ MOST_DISCARDED = 16 * 2**20
 """Bytes of a refused request that are read all the same."""
 MOST_UNSENT = 65_536
 """Bytes of answers that a client has not taken, from which on his next request waits."""
+_VERSIONS = ("1.0", "1.1")
 _END = b"\r\n\r\n"
 """Stands behind the headers."""
 
@@ -91,6 +92,16 @@ class _Parser(HTTPRequestParser):
             self.completed = False
             self._discarded, self._last = 0, (before + data)[1 - len(_END) :]
         return taken
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Refuse, besides what waitress does, versions that we do not speak, and chunks in one that has none."""
+        super().parse_header(header_plus)
+        if self.version not in _VERSIONS:
+            raise ParsingError("HTTP version is not supported")
+        if (
+            self.version == _VERSIONS[0] and "TRANSFER_ENCODING" in self.headers
+        ):  # waitress would take them for requests
+            raise ParsingError("Transfer-Encoding in HTTP/1.0")
 
     def _skip_headers(self, data: bytes) -> int:
         self._discarded = (self._discarded or 0) + len(data)

@@ -142,7 +142,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         state = StateFile(Path(common.run_dir) / "state.json")
         saved = state.load()
         journal = Journal(
-            Path(common.log_dir) / "events.jsonl", common.name, common.journal, known=chain.head(saved.get("journal"))
+            Path(common.log_dir) / "events.jsonl", common.name, common.journal, past=chain.read(saved.get("journal"))
         )
         journal.start()
         now = self._clock.monotonic()

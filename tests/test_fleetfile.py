@@ -146,7 +146,7 @@ def test_a_file_that_is_named_must_be_there() -> None:
     with pytest.raises(ConfigError, match=r"^nope\.toml: file: found nothing to read \(No such file or directory\), "):
         fleetfile.load("nope.toml", environ=NOTHING)
     Path("fleet.toml").mkdir()
-    why = os.strerror(errno.EACCES if WINDOWS else errno.EISDIR)
+    why = os.strerror(errno.EACCES) if WINDOWS else "not a regular file"
     with pytest.raises(ConfigError, match=rf"^fleet\.toml: file: found nothing to read \({why}\), "):
         fleetfile.load(environ=NOTHING)
 

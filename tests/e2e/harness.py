@@ -78,9 +78,14 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def _value(value: object) -> str:
+    """Write a value as TOML, which is JSON but for two things: no surrogate pairs, and no bare DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def toml(values: Mapping[str, Any], prefix: str = "") -> str:
     """Write nested tables as TOML."""
-    plain = "".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items() if not isinstance(v, Mapping))
+    plain = "".join(f"{k} = {_value(v)}\n" for k, v in values.items() if not isinstance(v, Mapping))
     tables = "".join(toml(v, f"{prefix}{k}.") for k, v in values.items() if isinstance(v, Mapping))
     return (f"[{prefix[:-1]}]\n" if prefix and plain else "") + plain + tables
 

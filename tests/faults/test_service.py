@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from aurora_circus import lookup, processes
+from aurora_circus.facts import Process
 from tests.e2e.harness import DEADLINE, kill
 from tests.faults.arena import Arena, MakeArena
 from tests.faults.service_manager import ServiceManager
@@ -186,29 +187,51 @@ def test_a_killed_circusd_is_replaced(served: Make) -> None:
     assert 0 not in fleet.manager.codes
 
 
+def stop(*pids: int) -> list[Process]:
+    """Stop processes in their tracks, and return who they are."""
+    known = [found for pid in pids if (found := processes.identify(pid)) is not None]
+    assert len(known) == len(pids)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return known
+
+
+@pytest.mark.fault("service", "plugin stopped (SIGSTOP): another one feeds the watchdog")
+def test_a_stopped_plugin_is_replaced(served: Make) -> None:
+    """Whoever does it, circusd or the manager: the stopped one is gone, and WATCHDOG=1 comes again."""
+    fleet = served().serve()
+    fleet.manager.watch()
+    (stuck,) = fleet.strike(lambda: stop(fleet.plugin()))
+    told = len(fleet.manager.messages)
+    fleet.noticed("controller_started")
+    fleet.gone(stuck.pid)
+    fleet.manager.heard("READY", since=told)
+    fleet.manager.heard("WATCHDOG", nth=2, since=told)
+    fleet.all_healthy()
+
+
 @pytest.mark.parametrize(
     "who",
     [
-        pytest.param("plugin", marks=pytest.mark.fault("service", "plugin stopped (SIGSTOP): the watchdog bites")),
+        pytest.param(["circusd"], marks=pytest.mark.fault("service", "circusd stopped (SIGSTOP): the watchdog bites")),
         pytest.param(
-            "circusd", marks=pytest.mark.fault("service", "circusd stopped (SIGSTOP): no WATCHDOG=1 any more")
+            ["circusd", "plugin"], marks=pytest.mark.fault("service", "circusd and plugin stopped: the watchdog bites")
         ),
     ],
 )
-def test_what_is_stuck_starves_the_watchdog(served: Make, who: str) -> None:
-    """Whatever is stuck is replaced, the systems go on until each is."""
+def test_what_is_stuck_starves_the_watchdog(served: Make, who: list[str]) -> None:
+    """All that is stuck is replaced by the next main process; the systems go on until each is."""
     fleet = served().serve()
-    before, told = fleet.pids(), len(fleet.manager.messages)
-    pid = fleet.plugin() if who == "plugin" else cast("int", fleet.circusd_pid())
-    stuck = processes.identify(pid)
-    assert stuck is not None
+    before = fleet.pids()
+    pids = {"circusd": cast("int", fleet.circusd_pid()), "plugin": fleet.plugin()}
     fleet.manager.watch()
-    fleet.strike(lambda: os.kill(pid, signal.SIGSTOP))
-    fleet.excuse("order", "a plugin that was stopped could not say that it ends")
+    stuck = fleet.strike(lambda: stop(*(pids[each] for each in who)))
+    told = len(fleet.manager.messages)
+    assert fleet.manager.ended() == -signal.SIGKILL
     fleet.noticed("controller_started")
     fleet.replaced(before)
-    assert not processes.alive(stuck)
-    assert fleet.manager.heard("READY", since=told)
+    assert not [each for each in stuck if processes.alive(each)]
+    fleet.manager.heard("READY", since=told)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit(2)")
