@@ -32,13 +32,13 @@ __all__ = ["PLUGIN", "SHELL", "endpoints", "make_directories", "prepare_endpoint
 PLUGIN = "aurora"
 """The watcher that runs the plugin."""
 SHELL = (
-    f'export {marks.LEADER}=$$; {{ [ -f "$0" ] || [ ! -e "$0" ]; }} && true 2>/dev/null >>"$0" '
-    '|| exec "$@" >/dev/null 2>&1; exec "$@" >>"$0" 2>&1'
+    f"export {marks.LEADER}=$$; "
+    '{ [ -f "$0" ] || [ ! -e "$0" ]; } && true 2>/dev/null >>"$0" || exec "$@" >/dev/null 2>&1; exec "$@" >>"$0" 2>&1'
 )
 """Runs its arguments with their output appended to the file ``$0``; where that cannot be opened, without.
 
-What is there and no regular file is not even tried: a FIFO that nobody reads would be opened for ever. Whoever comes of
-it bears its pid, which is theirs that lead the system: :mod:`~aurora_circus.marks`.
+What is there and no regular file is not even tried: a FIFO that nobody reads would be opened for ever.
+Whoever comes of it bears its pid, which is that of the system's leader: :mod:`~aurora_circus.marks`.
 """
 RUNNER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from aurora_circus import runner; runner.main()"
 """On Windows: runs a system by ``runner``, whatever else that interpreter is used for."""
@@ -231,7 +231,7 @@ def _plugin(fleet: Fleet, form: _Unix) -> Section:
         "send_hup": form.send_hup,
         "graceful_timeout": "10",
         "priority": str(_FIRST + _STEP),
-        "max_retry": "-1",
+        "max_retry": "1",
         **_hooks(*form.plugin_hooks),
         "fleet": settings.dumps(fleet),
         "aurora_commands": "",

@@ -21,6 +21,10 @@ _FOLDER = os.getcwd()  # noqa: PTH109 - as a text
 _kept = kept.take(os.environ)
 """How this circusd was started by whoever keeps it; the systems are not to inherit it."""
 _guard: Guard | None = None
+_failed = False
+"""Whether the plugin's watcher was stopped because no process could be started."""
+_BY_ITSELF = frozenset({"manage_watchers", "arbiter_start_watchers", "watcher_start"})
+"""What circus is about when it stops a watcher of which nobody has said that it is to be stopped."""
 
 
 def claim_fleet(arbiter: Any) -> None:
@@ -59,6 +63,24 @@ def heard() -> None:
     """Take note that the plugin has said something."""
     if _guard is not None:
         _guard.beat()
+
+
+def starts() -> None:
+    """Take note that circus starts the plugin's watcher."""
+    global _failed  # noqa: PLW0603 - as above
+    _failed = False
+
+
+def stops(arbiter: Any) -> None:
+    """Take note that circus stops the plugin's watcher, and whether that is because it could start no process."""
+    global _failed  # noqa: PLW0603 - as above
+    reviving = _guard is not None and _guard.reviving
+    _failed = not arbiter._stopping and (reviving or arbiter._exclusive_running_command in _BY_ITSELF)
+
+
+def failed() -> bool:
+    """Say whether the plugin is down for want of a process, and not of a wish."""
+    return _failed
 
 
 def farewell(arbiter: Any) -> None:

@@ -114,7 +114,7 @@ def test_circusd_starts_the_plugin_and_nothing_else() -> None:
         assert {each: watcher[name] for each, watcher in found.items() if each != "circus"} == {
             each: each == "aurora" for each in found if each != "circus"
         }
-    assert (found["aurora"]["max_retry"], found["master_controller"]["max_retry"]) == (-1, 1)
+    assert (found["aurora"]["max_retry"], found["master_controller"]["max_retry"]) == (1, 1)
 
 
 def test_the_plugin_is_run_by_circus_own_runner_with_its_own_log() -> None:
@@ -624,6 +624,21 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: py
     render.make_directories(what)  # a link to one of ours will do
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     with pytest.raises(ConfigError, match=r"fleet\.run_dir: found .*, which belongs to user \d+, expected .* 54321"):
+        render.make_directories(what)
+
+
+@owned
+def test_a_link_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """Though it leads to a directory of ours: he could have it lead elsewhere at any time."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a link that is somebody else's")
+    what = located(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (tmp_path / ".aurora").mkdir()
+    Path(what.fleet.run_dir).symlink_to(elsewhere)
+    os.chown(what.fleet.run_dir, 54321, -1, follow_symlinks=False)
+    with pytest.raises(ConfigError, match=r"fleet\.run_dir: found .*, a link that belongs to user 54321"):
         render.make_directories(what)
 
 
