@@ -175,7 +175,7 @@ class Channel(HTTPChannel):
     def handle_write(self) -> None:
         """Send what can be sent, and go on with the request that waited for that."""
         super().handle_write()
-        if self._held and self.connected and self.requests and not self.hold():
+        if self._held and not self.hold() and self.connected and self.requests:
             channel: Any = self  # the stubs want a Task
             self.server.add_task(channel)
 
