@@ -114,7 +114,7 @@ def test_circusd_starts_the_plugin_and_nothing_else() -> None:
         assert {each: watcher[name] for each, watcher in found.items() if each != "circus"} == {
             each: each == "aurora" for each in found if each != "circus"
         }
-    assert (found["aurora"]["max_retry"], found["master_controller"]["max_retry"]) == (-1, 1)
+    assert (found["aurora"]["max_retry"], found["master_controller"]["max_retry"]) == (1, 1)
 
 
 def test_the_plugin_is_run_by_circus_own_runner_with_its_own_log() -> None:
