@@ -43,6 +43,10 @@ class Operation(Protocol):
         """``running``, ``succeeded``, ``failed`` or ``superseded``."""
 
     @property
+    def warning(self) -> str | None:
+        """What whoever asked for it should know although it was accepted."""
+
+    @property
     def error(self) -> str | None:
         """Why it did not succeed."""
 
@@ -225,6 +229,8 @@ class Api:
             answer = {**failure("the controller is unhealthy"), "status": "unhealthy"}
         if self._access.right(bottle.request.environ) is not Right.NOTHING:
             answer["details"] = details
+            if not well:
+                answer["error"] = f"the controller is unhealthy: {_faults(details)}"
         return 200 if well else 503, answer
 
     def _status(self, _given: Query, key: str | None = None) -> Answer:
@@ -254,6 +260,8 @@ class Api:
             answer["server"] = key
         if not answer["success"]:
             answer["error"] = operation.error or outcome
+        if operation.warning is not None:
+            answer["warning"] = operation.warning
         return status, answer
 
     def _drill(self, given: Query, key: str) -> Answer:
@@ -303,6 +311,14 @@ class Api:
 
 def _sender() -> str:
     return "cli" if bottle.request.environ.get("HTTP_X_AURORA_CLIENT") == "cli" else "api"
+
+
+def _faults(details: Mapping[str, object]) -> str:
+    """Return what is wrong with each part of the controller, in words."""
+    wrong = {name: part for name, part in details.items() if isinstance(part, Mapping) and part.get("ok") is False}
+    return "; ".join(
+        f"{name}: {part.get('error') or ', '.join(part.get('late', ())) or 'not well'}" for name, part in wrong.items()
+    )
 
 
 def _unknown(key: str) -> RefusedError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
-from aurora_circus import drills, liveness, logs, views
+from aurora_circus import chain, drills, liveness, logs, views
 from aurora_circus.clock import rfc3339
 from aurora_circus.driver import Driver
 from aurora_circus.errors import MachineError, UnknownServerError
@@ -24,9 +24,13 @@ Result = TypeVar("Result")
 class Accepted:
     """One accepted command, as the API shows it."""
 
-    def __init__(self, operation: Operation, settled: threading.Event, driver: Driver) -> None:
+    def __init__(
+        self, operation: Operation, settled: threading.Event, driver: Driver, warning: str | None = None
+    ) -> None:
         """``settled`` is set when the operation has come to its end."""
         self._operation, self._settled, self._driver = operation, settled, driver
+        self.warning = warning
+        """What whoever asked for it should know although it was accepted."""
 
     @property
     def id(self) -> str:
@@ -100,8 +104,10 @@ class Backend:
         """Have a command accepted; True when there is nothing to do. ``keys`` None means all systems."""
         servers = list(self._driver.fleet.lives) if keys is None else list(keys)
         operation, nothing = self._on_loop(lambda: self._driver.command(cast("Verb", verb), servers, by))
-        self._driver.saved(SAVE_PATIENCE)
-        return Accepted(operation, self._driver.settled[operation.ident], self._driver), nothing
+        warning = None
+        if not self._driver.saved(SAVE_PATIENCE) and (error := self._driver.state_error) is not None:
+            warning = f"accepted, and forgotten should the controller end before this is mended: {error}"
+        return Accepted(operation, self._driver.settled[operation.ident], self._driver, warning), nothing
 
     def drill(self, key: str, order: drills.Order | None, by: str) -> dict[str, object]:
         """Begin a drill of a system, or end the one that there is (None).
@@ -207,12 +213,12 @@ class Backend:
         circusd = liveness.answers(now, driver.looked_at, driver.trouble)
         writable = driver.journal.writable
         state = driver.state_error
-        head = driver.journal.head
+        head = chain.Past(driver.journal.head, driver.journal.last_seq)
         healthy = circusd and writable and state is None and not late and driver.short is None
         return healthy, {
             "service": "aurora_circus",
             "circusd": {"ok": circusd, "error": driver.trouble},
-            "journal": {"ok": writable, "error": driver.journal.last_error, "seq": head.seq, "chain": head.link},
+            "journal": {"ok": writable, "error": driver.journal.last_error, **chain.save(head)},
             "state": {"ok": state is None, "error": state},
             "probes": {"ok": not late and driver.short is None, "late": late, "error": driver.short},
             "fleet": driver.common.name,

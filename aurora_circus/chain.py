@@ -11,7 +11,7 @@ Links are made when a line is written, not when an event is recorded: a ``journa
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 FIELD = "chain"
 BEGIN = ""
@@ -35,16 +35,35 @@ class Head(NamedTuple):
     """:data:`BEGIN` where the record has none: it is older than the chain."""
 
 
+class Past(NamedTuple):
+    """What an earlier life of the journal's writer has saved of it."""
+
+    head: Head = Head(0)
+    """A record that it had written."""
+    given: int = 0
+    """The last number that it had given, whether that record was written or not."""
+
+
 def link(before: str, bare: bytes) -> str:
     """Return the link of a record of which ``bare`` is the line, without its link and its end."""
     return hashlib.sha256(before.encode() + bare).hexdigest()[:DIGITS]
 
 
-def head(said: object) -> Head:
-    """Read what was saved or told of a journal; number 0 where that makes no sense."""
+def save(past: Past) -> dict[str, object]:
+    """Return it as JSON can hold it."""
+    return {"seq": past.head.seq, FIELD: past.head.link, "given": past.given}
+
+
+def read(said: object) -> Past:
+    """Read what was saved or told of a journal; numbers are 0 where that makes no sense."""
     found = said if isinstance(said, Mapping) else {}
-    seq, link = found.get("seq"), found.get(FIELD)
-    return Head(seq, link) if type(seq) is int and 0 < seq <= _MOST and isinstance(link, str) else Head(0)
+    seq, link, given = found.get("seq"), found.get(FIELD), found.get("given")
+    head = Head(seq, link) if _is_number(seq) and isinstance(link, str) else Head(0)
+    return Past(head, given if _is_number(given) else 0)
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 < value <= _MOST
 
 
 def bind(before: str, lines: Sequence[bytes]) -> tuple[list[bytes], list[str]]:

@@ -10,8 +10,9 @@ What it adds:
 - ``reloadconfig`` of a file that would take down what runs is refused (``refusals``).
 - Every command is remembered with its sender, so that the plugin knows whose wish it was, also of a system circus
   holds for stopped, and also of what was said while the plugin was away.
-- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
-  whole process group is gone before its turn is over.
+- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each
+  everybody is gone before its turn is over, whoever has left its group or lost its parent included.
+- Whoever of a system loses its parent becomes circusd's child, and each system bears marks (``adoption``).
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
 - A system's environment is exactly what its settings say, unmangled, and without what is between us and systemd.
 - Whatever the clock is set to, circusd looks after its processes, and says why one could not be started (``mending``).
@@ -37,9 +38,10 @@ from circus.commands import errors
 from circus.controller import Controller
 from circus.sighandler import SysHandler
 
-from aurora_circus import locks, mending, processes, refusals, upkeep
+from aurora_circus import adoption, locks, marks, mending, processes, refusals, upkeep
 from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
+from aurora_circus.marks import Mark
 from aurora_circus.notify import PRIVATE
 
 WINDOWS = sys.platform == "win32"
@@ -75,6 +77,7 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
             logger.error("aurora: another circusd runs this fleet (it holds %s): this one ends", watcher.working_dir)
             _insist_on_quit(arbiter.ctrl)
             return False
+        upkeep.starts()
         global _whole_fleet  # noqa: PLW0603 - one circusd, one state; circus gives hooks no place for it
         _whole_fleet = False
         _show(watcher)
@@ -88,6 +91,7 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
     if _is_plugin(watcher):
         watcher.loop.call_later(REVIVE, _revive, watcher)
         upkeep.hand_on(watcher)
+        adoption.bear(watcher, Mark(watcher.working_dir, marks.PLUGIN), sealed=False)
         # refused on Windows alone, where it gets no SIGHUP in place of a successor
         return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"} or not watcher.processes
     if arbiter._exclusive_running_command in {"arbiter_reload", "watcher_reload", "watcher_do_action"}:
@@ -101,8 +105,8 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
         **settings["env"],
         "PORT": str(port),
         "AURORA_PORT": str(port),
-        "AURORA_SYSTEM": settings["key"],
     }
+    adoption.bear(watcher, _mark(watcher))
     return True
 
 
@@ -117,13 +121,16 @@ def _revive(watcher: Any) -> None:
 
 def before_stop(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Keep the order of a shutdown; tell the plugin when ``reloadconfig`` brings a system down."""
+    if _is_plugin(watcher):
+        upkeep.stops(arbiter)
     if _whole_fleet or arbiter._stopping:
         if _is_plugin(watcher):
             _await_gone([each for each in arbiter.watchers if "aurora" in each.optnames])
+            _end_strays(watcher, arbiter)
         else:
             _await_gone(_dependents(watcher, arbiter))
             for leader in _leaders(watcher):
-                processes.terminate_followers(leader)
+                processes.terminate_others(leader, _mark(watcher))
     elif arbiter._exclusive_running_command == "arbiter_reload_config":
         _remember(arbiter, {"command": "reconfigured", "properties": {"name": watcher.name}, "client": None})
     return True
@@ -199,10 +206,11 @@ def install() -> None:
 
 
 def _plugin_to_keep(arbiter: Any) -> Any:
-    """Return the plugin's watcher, unless it is being stopped, or is stopped."""
+    """Return the plugin's watcher, unless it is being stopped, or was stopped by anything but a start that failed."""
     if arbiter._stopping or arbiter._restarting or _whole_fleet:
         return None
-    return next((each for each in arbiter.watchers if _is_plugin(each) and each.is_active()), None)
+    ours = (each for each in arbiter.watchers if _is_plugin(each))
+    return next((each for each in ours if each.is_active() or (each.is_stopped() and upkeep.failed())), None)
 
 
 def _quit_by_signal(controller: Any) -> None:
@@ -314,33 +322,56 @@ def _dependents(watcher: Any, arbiter: Any) -> list[Any]:
 
 
 def _await_gone(watchers: list[Any]) -> None:
-    """Wait until the process groups of ``watchers``, all told to end by now, are gone; end them by force when late.
+    """Wait until everybody of ``watchers``, all told to end by now, is gone; end them by force when late.
 
     This blocks circusd, which has nothing else to do any more, for the longest grace period and a second at most.
     """
+    moment = processes.moment()
     for watcher in watchers:
         deadline = time.monotonic() + watcher.graceful_timeout
         for leader in _leaders(watcher):
-            if _group_gone(leader, deadline):
+            if _all_gone(_mark(watcher), leader, deadline, moment):
                 continue
             logger.warning("aurora: %s outlived its %g s of grace: SIGKILL", watcher.name, watcher.graceful_timeout)
-            processes.kill(leader)
-            _group_gone(leader, time.monotonic() + SHUTDOWN_MARGIN)
+            processes.kill_all(leader, _mark(watcher))
+            _all_gone(_mark(watcher), leader, time.monotonic() + SHUTDOWN_MARGIN)
 
 
 def _leaders(watcher: Any) -> list[Process]:
-    """Return the processes that circus holds for a watcher; dead ones too, since others of their groups may live."""
+    """Return the processes that circus holds for a watcher; dead ones too, since others that came of them may live."""
     return [leader for each in watcher.processes.values() if (leader := processes.identify(each.pid)) is not None]
 
 
-def _group_gone(leader: Process, deadline: float) -> bool:
-    """Wait until nobody runs in the group of ``leader``; False when ``deadline`` came first."""
-    while running := processes.members(leader):
-        left = deadline - time.monotonic()
+def _all_gone(mark: Mark, leader: Process, deadline: float, moment: int | None = None) -> bool:
+    """Wait until nobody of the system that ``leader`` leads runs; False when ``deadline`` came first."""
+    while running := processes.left(leader, mark, moment):
+        left, moment = deadline - time.monotonic(), None
         if left <= 0:
             return False
         processes.await_end(running[0], left)
     return True
+
+
+def _end_strays(watcher: Any, arbiter: Any) -> None:
+    """End what still runs of this fleet, whoever it was left by: circusd's systems are gone by now."""
+    graces = {each.name: each.graceful_timeout for each in arbiter.watchers}
+    left = processes.left_of(watcher.working_dir, graces)
+    left.pop(marks.PLUGIN, None)
+    began = time.monotonic()
+    for key, strays in left.items():
+        logger.warning("aurora: left over of %s: %s", key, ", ".join(f"pid {each.pid}" for each in strays))
+        processes.terminate_all(strays[0], Mark(watcher.working_dir, key))
+    for key, strays in left.items():
+        mark = Mark(watcher.working_dir, key)
+        if not _all_gone(mark, strays[0], began + graces.get(key, 0.0)):
+            processes.kill_all(strays[0], mark)
+            _all_gone(mark, strays[0], time.monotonic() + SHUTDOWN_MARGIN)
+    adoption.wait_for_orphans({pid for each in arbiter.watchers for pid in each.processes})
+
+
+def _mark(watcher: Any) -> Mark:
+    settings = json.loads(watcher._options["aurora"])
+    return Mark(settings.get("run_dir", ""), settings["key"])
 
 
 def _is_plugin(watcher: Any) -> bool:

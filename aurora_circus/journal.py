@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aurora_circus import settings
+from aurora_circus import means, settings
 from aurora_circus.background import Background
-from aurora_circus.chain import Head, bind
+from aurora_circus.chain import Head, Past, bind
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.errors import MachineError
 from aurora_circus.journal_appender import Appender, Disk
@@ -31,7 +31,7 @@ from aurora_circus.records import GAP, Record, encode, plain, text
 _log = logging.getLogger(__name__)
 
 _LIMITS = Limits()
-_NOTHING = Head(0)
+_NOTHING = Past()
 _STUCK = 5.0
 """Seconds after which a write that has not come back counts as failing."""
 
@@ -48,12 +48,12 @@ class Journal:
         limits: Limits = _LIMITS,
         disk: Disk | None = None,
         clock: Clock | None = None,
-        known: Head = _NOTHING,
+        past: Past = _NOTHING,
     ) -> None:
         """Find out where numbering stands in the file at ``path``; writing begins with :meth:`start`.
 
-        ``known`` is a record that surely was in the file once: what is missing up to it is said to be gone, and
-        numbers go on after it.
+        ``past`` is what an earlier life saved: what is missing up to there is said to be lost, and numbers go on
+        after it.
         """
         self._path = Path(path)
         self._system = text(system)
@@ -74,17 +74,20 @@ class Journal:
         self._error: str | None = None
         self._writing_since: float | None = None
         self._closed = False
-        self._say_what_is_gone(recovered, known)
+        self._say_what_is_lost(recovered, past)
 
-    def _say_what_is_gone(self, recovered: Recovered, known: Head) -> None:
-        """Record what a crash, or somebody, took from the end of the files."""
-        first, last = recovered.seq + 1, max(recovered.seq + bool(recovered.torn), known.seq)
+    def _say_what_is_lost(self, recovered: Recovered, past: Past) -> None:
+        """Record what a crash, or somebody, took from the end of the files, and what never came that far."""
+        first = recovered.seq + 1
+        last = max(recovered.seq + bool(recovered.torn), past.head.seq, past.given)
         if last < first:
             return
         details: dict[str, Any] = {"first": first, "last": last}
-        if known.seq >= first:
-            details["error"] = f"{self._path}: what was written up to {known.seq} is there no longer"
+        if past.head.seq >= first:
+            details["error"] = f"what was written up to {past.head.seq} is there no longer"
             details["gone"] = True
+        elif past.given >= first:
+            details["error"] = "the controller ended before it could write them"
         if recovered.torn:
             details["torn"] = recovered.torn[:10_000]
         self._record(GAP, None, details, recovered.at if recovered.torn else self._clock.wall(), span=(first, last))
@@ -146,7 +149,7 @@ class Journal:
                 self._oldest = self._archive.oldest()
             self._writing_since = None
             with self._news:
-                self._backlog.settle(count, None if error is None else str(error))
+                self._backlog.settle(count, None if error is None else means.told(error))
             self._report(error or self._appender.rotation_error)
             if error is not None:
                 return False
@@ -172,14 +175,14 @@ class Journal:
         return drained and error is None
 
     def _report(self, error: OSError | None) -> None:
-        reason = None if error is None else str(error)
+        reason = None if error is None else f"{self._path}: cannot be written as it should: {means.told(error)}"
         if reason == self._error:
             return
         self._error = reason
         if reason is None:
             _log.info("%s: is written again", self._path)
         else:
-            _log.error("%s: cannot be written as it should: %s", self._path, reason)
+            _log.error("%s", reason)
 
     # --- Health
 

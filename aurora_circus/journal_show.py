@@ -118,14 +118,14 @@ def _tell(report: Report, terminal: Terminal, *, as_json: bool) -> int:
 
 def _known(context: Context) -> Iterator[Known]:
     """Ask the saved state and, where it runs, the API for the newest record that was written."""
-    saved = chain.head(leftovers.saved_state(context.fleet).get("journal"))
+    saved = chain.read(leftovers.saved_state(context.fleet).get("journal")).head
     if saved.seq:
         yield Known("state.json", saved)
     try:
         _, health = reach.connect(context, patience=0.0)
     except AuroraError:
         return
-    said = chain.head(health.get("journal"))
+    said = chain.read(health.get("journal")).head
     if said.seq:
         yield Known("the API", said)
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from aurora_circus import means
 from aurora_circus.errors import MachineError
 from aurora_circus.escapes import ESCAPE
 from aurora_circus.files import backup, open_regular, remove, shift
@@ -50,20 +51,24 @@ class Rotated:
 def prepare(path: str | Path) -> int:
     """Make the directory of a log and return the log's size: where the output of the next process begins.
 
-    ``MachineError``: the directory cannot be made.
+    ``MachineError``: the directory cannot be made, or what lies in the log's place is no log that we can read. The next
+    process's output then goes nowhere, or where nobody here can read it.
     """
     file = Path(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MachineError(f"log directory {file.parent}: cannot be made: {error}") from error
-    with suppress(OSError):
+        raise MachineError(f"log directory {file.parent}: cannot be made: {means.told(error)}") from error
+    try:
         fd = open_regular(file, os.O_RDONLY)
-        try:
-            return os.fstat(fd).st_size
-        finally:
-            os.close(fd)
-    return 0
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise MachineError(f"log {file}: cannot be used: {means.told(error)}") from error
+    try:
+        return os.fstat(fd).st_size
+    finally:
+        os.close(fd)
 
 
 def rotate(path: str | Path, max_bytes: int, backups: int) -> Rotated | None:
@@ -84,12 +89,12 @@ def rotate(path: str | Path, max_bytes: int, backups: int) -> Rotated | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise MachineError(f"log {file}: cannot be rotated: {error}") from error
+        raise MachineError(f"log {file}: cannot be rotated: {means.told(error)}") from error
     try:
         size = os.fstat(fd).st_size
         return _rotate(file, fd, size, max_bytes, backups) if size > max_bytes else None
     except OSError as error:
-        raise MachineError(f"log {file}: cannot be rotated: {error}") from error
+        raise MachineError(f"log {file}: cannot be rotated: {means.told(error)}") from error
     finally:
         os.close(fd)
 
@@ -106,7 +111,7 @@ def tail(path: str | Path, lines: int, max_bytes: int = TAIL_BYTES) -> list[str]
     except FileNotFoundError:
         data, cut = b"", False
     except OSError as error:
-        raise MachineError(f"log {file}: cannot be read: {error}") from error
+        raise MachineError(f"log {file}: cannot be read: {means.told(error)}") from error
     if not cut and data.count(b"\n") <= lines:
         with suppress(OSError):
             before, cut = _end(backup(file, 1), max_bytes - len(data))

@@ -254,6 +254,7 @@ def _schemas() -> dict[str, Json]:
     }
     gone = {"truncated": {**FLAG, "description": "Some records after `since` are gone."}}
     accepted = {"success": {"const": True}, "operation": TEXT}
+    warned = {"warning": {**TEXT, "description": "Where what was accepted cannot be saved just now: why."}}
     failed = {"success": {"const": False}, "error": TEXT}
     every = {"message": TEXT, "servers": KEYS}
     operation = {
@@ -276,9 +277,9 @@ def _schemas() -> dict[str, Json]:
         "System": _object(system),
         "Fleet": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/System"}},
         "Explanation": {"allOf": [{"$ref": "#/components/schemas/System"}, _object(explanation)]},
-        "Command": _object({**accepted, "server": KEY}),
-        "CommandAll": _object({**accepted, **every}),
-        "CommandFailed": _object(failed, {"operation": TEXT, "server": KEY, **every}),
+        "Command": _object({**accepted, "server": KEY}, warned),
+        "CommandAll": _object({**accepted, **every}, warned),
+        "CommandFailed": _object(failed, {"operation": TEXT, "server": KEY, **every, **warned}),
         "Operation": _object(operation),
         "Drill": _object({"success": {"const": True}, "server": KEY}, drill),
         "Record": _object(record),

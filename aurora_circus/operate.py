@@ -76,6 +76,8 @@ def run(client: Client, command: Command, context: Context) -> int:
     operations = []
     for key in [None] if keys is None else dict.fromkeys(keys):
         reply = client.post(f"/{verb}-all" if key is None else f"/{verb}/{key}")
+        if warning := reply.body.get("warning"):
+            terminal.warn(f"warning: {clean(warning)}")
         ident, servers = str(reply.body.get("operation")), reply.body.get("servers") or [key]
         if reply.status == _OK:
             for each in servers:

@@ -1,4 +1,4 @@
-"""Where the fleet in a run directory came from: two fleet files that share one would act on each other's fleet.
+"""Where the fleet in a run directory came from: two fleet files that share one would each act on the other's fleet.
 
 The plugin saves which file its fleet was read from; a command that comes with another one is refused. A file that is no
 longer there claims nothing: it was renamed. It looks, no more.
@@ -34,7 +34,9 @@ def _in_use(config: Config) -> bool:
     """Say whether anything of the fleet in that directory lives."""
     from aurora_circus import leftovers, lookup  # noqa: PLC0415 - psutil takes 25 ms, and most calls need none of it
 
-    return lookup.find(config.fleet) is not None or bool(leftovers.surviving(leftovers.known(config.fleet)))
+    return lookup.find(config.fleet) is not None or bool(
+        leftovers.surviving(config.fleet, leftovers.known(config.fleet))
+    )
 
 
 def _source(state: Path) -> str | None:

@@ -107,9 +107,10 @@ def _started(details: Details) -> str:
 
 
 def _exited(details: Details) -> str:
-    how = Exit(details.get("code"), details.get("signal"), None)
+    how = Exit(details.get("code"), details.get("signal"), asked=bool(details.get("asked")))
     lived = "" if details.get("after") is None else f" after {duration(details['after'])}"
-    last = details.get("last_line") if details.get("code") != 0 else None  # of who went in peace it explains nothing
+    peace = how.in_peace or details.get("code") == 0  # of who went in peace it explains nothing
+    last = None if peace else details.get("last_line")
     return f"pid {details['pid']} {how}{lived}{_because(last)}"
 
 
@@ -134,6 +135,11 @@ def _failed(details: Details) -> str:
 
 def _conflict(details: Details) -> str:
     return f"port {details['port']} is held by {Holder(details.get('pid'), details.get('command'))}"
+
+
+def _leftover(details: Details) -> str:
+    pids = ", ".join(f"pid {each}" for each in details["pids"])
+    return f"left over from an earlier life, and ended{' by force' if details.get('forced') else ''}: {pids}"
 
 
 def _drill(details: Details) -> str:
@@ -174,9 +180,10 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "server_failed": _failed,
     "server_stopping": lambda of: f"stopping: {_WHY.get(of['why'], of['why'])}",
     "server_stopped": lambda _: "stopped",
+    "leftover_ended": _leftover,
     "port_conflict": _conflict,
     "command": _command,
     "drill": _drill,
-    "journal_gap": lambda of: f"records {of['first']} to {of['last']} were lost",
+    "journal_gap": lambda of: f"records {of['first']} to {of['last']} were lost{_because(of.get('error'))}",
     "log_dropped": lambda of: f"{of['bytes']} bytes of {of['file']} were dropped, it grew too fast",
 }

@@ -44,7 +44,7 @@ class Service:
     def slug(self) -> str:
         """The fleet's name as part of a file name; one that had to be changed is told apart by a digest."""
         plain = _SAFE.sub("-", self.fleet).strip("-")[:_LONGEST]
-        if plain == self.fleet:
+        if plain and plain == self.fleet:
             return plain
         digest = hashlib.sha256(self.fleet.encode(errors="surrogatepass")).hexdigest()[:8]
         return f"{plain}-{digest}".lstrip("-")

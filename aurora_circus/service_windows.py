@@ -93,9 +93,9 @@ def command_line(arguments: Iterable[str]) -> str:
 
 
 def _quoted(argument: str) -> str:
-    if argument and not re.search(r'[\s"]', argument):
-        return argument
     inner = re.sub(r'(\\*)"', r'\1\1\\"', argument)
+    if argument and not re.search(r"[ \t]", argument):
+        return inner
     return '"' + re.sub(r"(\\+)$", r"\1\1", inner) + '"'
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from aurora_circus import means
 from aurora_circus.background import Background
 from aurora_circus.files import open_regular, remove, replace
 
@@ -67,6 +68,11 @@ class StateFile:
         self._wanted = json.dumps(state, indent=1).encode() + b"\n"
         self._wake()
 
+    def look(self) -> None:
+        """Have what was saved written again where somebody has removed the file; returns at once."""
+        if self._written is not None:
+            self._wake()
+
     def clear(self) -> None:
         """Have the file removed; returns at once."""
         self._wanted = None
@@ -104,7 +110,7 @@ class StateFile:
             else:
                 self._replace(wanted)
         except OSError as error:
-            self._report(f"{self._path}: cannot be written: {error}")
+            self._report(f"{self._path}: cannot be written: {means.told(error)}")
             return False
         self._written = (wanted,)
         self._report(None)

@@ -170,12 +170,43 @@ def thaw(leader: Process) -> bool:
     return _signal_group(leader, signal.SIGCONT)
 
 
-def terminate_followers(leader: Process) -> None:
-    """Send SIGTERM to everybody in the group but ``leader``, whom somebody else tells."""
-    for each in members(leader):
-        if each != leader:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(each.pid, signal.SIGTERM)
+def send(process: Process, number: signal.Signals) -> bool:
+    """Send a signal to ``process`` itself, and to nobody who has its pid by now; False when it is gone.
+
+    Raises:
+        MachineError: the signal was refused.
+    """
+    try:
+        descriptor = _descriptor(process.pid)
+        try:
+            if not alive(process):
+                return False
+            if descriptor is not None and sys.platform == "linux":
+                signal.pidfd_send_signal(descriptor, number)
+            else:
+                os.kill(process.pid, number)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+    except ProcessLookupError:
+        return False
+    except OSError as error:
+        raise MachineError(f"{number.name} to process {process.pid}: {error.strerror}") from error
+    return True
+
+
+def _descriptor(pid: int) -> int | None:
+    """Return what stands for the process that has this pid now; None where the system has no such thing.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    try:
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        raise
+    except OSError:  # a kernel before 5.3, or out of descriptors
+        return None
 
 
 def _signal_group(leader: Process, number: signal.Signals) -> bool:

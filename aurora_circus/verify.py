@@ -255,7 +255,7 @@ class Chain:
         elif "torn" in details:
             self._note("gap", f"{numbers} lost: a crash tore a line", line, first, last)
         else:
-            self._note("gap", f"{numbers} lost before they could be written: {details.get('error')}", line, first, last)
+            self._note("gap", f"{numbers} lost: {details.get('error')}", line, first, last)
 
     def _agrees(self, who: str, head: Head) -> bool:
         place = self._places.get(head.seq)

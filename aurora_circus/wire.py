@@ -8,17 +8,18 @@
 - Whoever sends a request or takes an answer too slowly is disconnected; waitress does so with the silent.
 - No thread waits for a client: who has not taken his answers gets no further ones until he has.
 - Old connections keep no new one waiting: when there are too many, the one that is idle the longest goes; where none
-  is, the one that has been sending its request for the longest; then the one that takes nothing of its answer.
+  is, the one that has been sending its request, or taking nothing of its answer, for the longest.
 
 It leans on classes of waitress 3.0 that its documentation does not name. It must never know what is asked.
 """
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
@@ -32,8 +33,11 @@ MOST_BODY = 65_536
 """Bytes of a request's body, its framing included where it is chunked. No call needs one."""
 MOST_DISCARDED = 16 * 2**20
 """Bytes of a refused request that are read all the same."""
+MOST_CONNECTIONS = 200
+"""Connections beyond which a new one takes the place of an old one."""
 MOST_UNSENT = 65_536
 """Bytes of answers that a client has not taken, from which on his next request waits."""
+_VERSIONS = ("1.0", "1.1")
 NO_ROOM_PAUSE = 0.05
 """Seconds until it is tried again to accept a connection for which there was no descriptor; nothing tells when."""
 _END = b"\r\n\r\n"
@@ -98,6 +102,16 @@ class _Parser(HTTPRequestParser):
             self._discarded, self._last = 0, (before + data)[1 - len(_END) :]
         return taken
 
+    def parse_header(self, header_plus: bytes) -> None:
+        """Refuse, besides what waitress does, versions that we do not speak, and chunks in one that has none."""
+        super().parse_header(header_plus)
+        if self.version not in _VERSIONS:
+            raise ParsingError("HTTP version is not supported")
+        if (
+            self.version == _VERSIONS[0] and "TRANSFER_ENCODING" in self.headers
+        ):  # waitress would take them for requests
+            raise ParsingError("Transfer-Encoding in HTTP/1.0")
+
     def _skip_headers(self, data: bytes) -> int:
         self._discarded = (self._discarded or 0) + len(data)
         seen = self._last + data
@@ -139,7 +153,7 @@ class Channel(HTTPChannel):
     _begun: float = 0
     """When the request that is not all here began to come."""
     _answered = False
-    """Whether there was a request already."""
+    """Whether there was a request already, all of it."""
 
     def received(self, data: bytes) -> bool:
         """Take what has come; note when a request begins."""
@@ -167,18 +181,18 @@ class Channel(HTTPChannel):
 
     def service(self) -> None:
         """Answer a request."""
-        super().service()
         self._answered = True
+        super().service()
 
     def reluctance(self) -> tuple[int, float] | None:
         """Say in what order connections make room for others, the least first; None: this one stays."""
         if self.total_outbufs_len:
-            return 2, self.last_activity
+            return 1, self.last_activity
         if self.requests:
             return None
-        if self.request is None and self._answered:
-            return 0, self.last_activity
-        return 1, self.creation_time if self.request is None else self._begun
+        if self.request is not None:
+            return 1, self._begun
+        return (0, self.last_activity) if self._answered else (1, self.creation_time)
 
     def is_slow(self, cutoff: float) -> bool:
         """Say whether a request was half here last time already, or an answer is stuck since ``cutoff``."""
@@ -209,17 +223,22 @@ class Httpd(TcpWSGIServer):
         """Leave the socket as it is."""
 
     def handle_accept(self) -> None:
-        """Accept a connection, and leave room for another."""
-        super().handle_accept()
-        if len(self._map) < self.adj.connection_limit:
-            return
-        self._make_room()
+        """Accept a connection; where there are too many, others make room for it.
 
-    def _make_room(self) -> None:
-        ranks = ((each.reluctance(), each) for each in self.active_channels.values())
-        least = min(((rank, each) for rank, each in ranks if rank), key=lambda each: each[0], default=None)
-        if least:
-            least[1].handle_close()
+        Not before: what is closed while the loop looks around for what to wait for may lend its number to a new one.
+        """
+        others = list(self.active_channels.values())
+        super().handle_accept()
+        surplus = len(self.active_channels) - MOST_CONNECTIONS
+        if surplus > 0:
+            self._make_room(others, surplus)
+
+    @staticmethod
+    def _make_room(among: Sequence[Any], count: int) -> None:
+        ranks = ((each.reluctance(), each) for each in among)
+        willing = sorted(((rank, each) for rank, each in ranks if rank), key=lambda each: each[0])
+        for _, each in willing[:count]:
+            each.handle_close()
 
     def accept(self) -> Any:  # noqa: ANN401 - as the one that it stands for
         """Accept a connection; where there is no descriptor for it, another one makes room, as above.
@@ -232,7 +251,7 @@ class Httpd(TcpWSGIServer):
             if not self._crowded:
                 _log.error("no connection can be accepted: %s", error)
             self._crowded = True
-            self._make_room()
+            self._make_room(list(self.active_channels.values()), 1)
             pause(NO_ROOM_PAUSE)
             return None
         self._crowded = False

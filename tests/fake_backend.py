@@ -28,6 +28,7 @@ class FakeOperation:
         self.id, self.verb, self.servers, self.by = ident, verb, list(servers), by
         self.state = "running"
         self.error: str | None = None
+        self.warning: str | None = None
         self.patient = True
         self._settled = threading.Event()
         self._waiting = waiting

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from aurora_circus import journal_lines
 from aurora_circus.journal_appender import Disk
 from aurora_circus.verify import Chain
 
+PAGE = Path(__file__).parent.parent / "docs" / "journal.md"
 SOON = 10.0
 """Seconds; a deadline that is met at once unless something is broken."""
 
@@ -54,6 +56,13 @@ class FakeDisk(Disk):
         """Count."""
         super().sync(fd)
         self.syncs += 1
+
+
+def documented() -> dict[str, set[str]]:
+    """Which details each event has, as the journal's page says."""
+    table = PAGE.read_text(encoding="utf-8").split("| event |", 1)[1].split("\n\n", 1)[0]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+    return {row[1].strip(" `"): set(re.findall(r"`(\w+)`", row[3])) for row in rows}
 
 
 def files(path: Path) -> list[Path]:

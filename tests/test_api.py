@@ -96,6 +96,28 @@ def test_health_is_the_controllers_own(served: Served, well: bool, status: int, 
     assert answer.json["details"] == {"journal": {"ok": well}}
 
 
+def test_health_says_in_a_line_what_is_wrong(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part that is not well, in its own words; what is well is not named."""
+    details = {
+        "journal": {"ok": False, "error": "no room"},
+        "state": {"ok": True, "error": None},
+        "probes": {"ok": False, "late": ["brain", "router"]},
+        "fleet": "aurora",
+    }
+    monkeypatch.setattr(served.backend, "health", lambda: (False, details))
+    answer = served.client.get("/health")
+    assert answer.json["error"] == "the controller is unhealthy: journal: no room; probes: brain, router"
+
+
+@pytest.mark.parametrize("target", ["stop/brain", "stop-all"])
+def test_what_cannot_be_saved_is_accepted_with_a_warning(served: Served, target: str) -> None:
+    """Whoever asked must not believe that his wish lasts."""
+    assert "warning" not in served.client.post(f"{ROOT}/{target}").json
+    served.backend.on_command = lambda operation: setattr(operation, "warning", "no room")
+    answer = served.client.post(f"{ROOT}/{target}")
+    assert (answer.status, answer.json["success"], answer.json["warning"]) == (202, True, "no room")
+
+
 def test_the_root_says_where_to_find_what(served: Served) -> None:
     """``/`` names the description and every route."""
     answer = served.client.get("/").json

@@ -27,17 +27,33 @@ PURE = (
     "keeper",
     "lifecycle",
     "liveness",
+    "means",
     "oracle",
     "outside",
     "promises",
     "records",
+    "service_launchd",
+    "service_plan",
+    "service_systemd",
+    "service_windows",
     "settings",
     "story",
     "verify",
     "views",
 )
 """They decide: facts and times in, actions out. What they import of ours is held to the same."""
-ADAPTERS = ("control", "journal", "logs", "notify", "ports", "probe", "processes", "render", "statefile")
+ADAPTERS = (
+    "control",
+    "journal",
+    "logs",
+    "notify",
+    "ports",
+    "probe",
+    "processes",
+    "render",
+    "service_manager",
+    "statefile",
+)
 """Each speaks to one outside thing and knows no other."""
 OUTSIDE = {
     "asyncio",

@@ -1,5 +1,7 @@
 """The README says what the code does: its tables are read from it and compared."""
 
+import ast
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -8,12 +10,15 @@ from typing import cast
 import click
 import pytest
 
-from aurora_circus import endpoints, fleetfile
+from aurora_circus import chain, endpoints, fleetfile, sentences
 from aurora_circus.api import Api
 from aurora_circus.cli import cli
 from aurora_circus.document import DOCUMENT, UNIX_ONLY
 from aurora_circus.facts import State
+from aurora_circus.journal_backlog import Limits
+from aurora_circus.records import GAP, MAX_TEXT
 from aurora_circus.tables import Table
+from tests import journals
 from tests.fake_backend import FakeBackend
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +69,36 @@ def test_what_the_page_on_windows_says_is_so() -> None:
     assert set(re.findall(r"`make ([\w-]+)`", page)) <= set(
         re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     )
+
+
+def recorded() -> set[str]:
+    """The names of all events that the code records."""
+    found = {GAP}
+    for file in [*(ROOT / "aurora_circus").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            place = {"record": 0, "Record": 1}.get(getattr(node.func, "attr", getattr(node.func, "id", "")))
+            if place is not None and len(node.args) > place and isinstance(node.args[place], ast.Constant):
+                found.add(str(cast("ast.Constant", node.args[place]).value))
+    return found
+
+
+def test_every_event_is_on_the_journals_page_and_no_other() -> None:
+    """Each that the code records, and for each there are words."""
+    assert len(recorded()) > 20, "nothing is found any more"
+    assert set(journals.documented()) == recorded() == set(sentences._SENTENCES)
+
+
+def test_the_journals_page_says_what_a_record_has() -> None:
+    """The fields, in their order, as a real line has them, and how a link is made."""
+    page = journals.PAGE.read_text(encoding="utf-8")
+    example = next(line for line in page.splitlines() if line.startswith('{"timestamp"'))
+    table = page.split("| field |", 1)[1].split("\n\n", 1)[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*json.loads(example)]
+    assert f"first {chain.DIGITS} hexadecimal digits" in page
+    assert f"{Limits().backlog:,} records" in page
+    assert f"{MAX_TEXT:,} characters" in page
 
 
 def test_the_readme_stays_short() -> None:

@@ -26,6 +26,7 @@ class Nobody:
 
     last_error = None
     head = Head(0)
+    last_seq = 0
 
     def __getattr__(self, _: str) -> Any:
         """Return something that can be called."""

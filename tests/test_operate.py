@@ -76,6 +76,17 @@ def test_while_nothing_happens_the_api_does_the_waiting(tmp_path: Path, api: Fak
     }
 
 
+def test_a_warning_is_told(tmp_path: Path, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was accepted and may not last, on standard error; it is carried out all the same."""
+    api.on(
+        "POST /stop/brain", (202, {"success": True, "operation": "1", "server": "brain", "warning": "no\x1b[1m room"})
+    )
+    api.on("GET /operations/1", operation())
+    api.on("GET /status", {"brain": system("stopped")})
+    assert run(api, tmp_path, Command("stop", ["brain"])) == 0
+    assert capsys.readouterr().err == "warning: no room\n"
+
+
 def test_what_is_healthy_already_is_not_waited_for(
     tmp_path: Path, api: FakeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:

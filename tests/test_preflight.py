@@ -1,5 +1,6 @@
 """Before anything starts, the machine is asked whether the fleet can run on it."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -53,10 +54,11 @@ def answering(monkeypatch: pytest.MonkeyPatch, code: int) -> list[Sequence[str]]
 
 def fleet(base: Path, data: dict[str, Any] | None = None, **system: object) -> Config:
     """Return a fleet of one system, ``web``, on a port that nobody has."""
+    own, apis = free_ports(2)
     what = {
-        "api": {"port": free_port()},
+        "api": {"port": apis},
         **(data or {}),
-        "system": {"web": {"command": f"./{PROGRAM}", "port": free_port(), **system}},
+        "system": {"web": {"command": f"./{PROGRAM}", "port": own, **system}},
     }
     what["fleet"] = {"builtin": False, **what.get("fleet", {})}
     around = Surroundings(
@@ -71,11 +73,16 @@ def fleet(base: Path, data: dict[str, Any] | None = None, **system: object) -> C
     return config.parse(what, around)
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports that were free a moment ago, all different."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in servers]
+
+
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return one."""
+    return free_ports(1)[0]
 
 
 def seen(what: Config, **options: Any) -> list[Finding]:

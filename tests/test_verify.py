@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_circus import chain, settings, verdict
-from aurora_circus.chain import Head
+from aurora_circus.chain import Head, Past
 from aurora_circus.journal import Journal
 from aurora_circus.journal_backlog import Limits
 from aurora_circus.journal_files import row
@@ -77,7 +77,7 @@ def test_a_line_without_a_link_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize("rubbish", [None, 7, [], {}, {"seq": 0, "chain": ""}, {"seq": True, "chain": ""}, {"seq": 1}])
 def test_what_was_saved_of_a_journal_may_be_rubbish(rubbish: object) -> None:
     """Then nothing is known."""
-    assert chain.head(rubbish) == Head(0)
+    assert chain.read(rubbish) == Past()
 
 
 # --- What is whole
@@ -132,7 +132,7 @@ def test_a_gap_is_said_and_is_no_finding() -> None:
     bodies = [body(1), body(5, "journal_gap", first=2, last=5, error="No space left"), body(6)]
     found = report(chain.bind(chain.BEGIN, bodies)[0])
     assert (found.whole, said(found.notes)) == (True, [("gap", 2, 2, 5)])
-    assert "records 2 to 5 are lost before they could be written: No space left" in verdict.words(found)
+    assert "records 2 to 5 are lost: No space left" in verdict.words(found)
 
 
 def test_a_torn_last_line_is_said() -> None:
@@ -308,7 +308,7 @@ def test_what_is_gone_from_the_end_is_said_at_the_next_start(tmp_path: Path, wha
     assert log.close(SOON)
     known, left = log.head, lines(path)[:4] if what == "a piece" else []
     path.write_bytes(b"".join(left)) if left else path.unlink()
-    log = Journal(path, "aurora", settings.Journal(), known=known)
+    log = Journal(path, "aurora", settings.Journal(), past=Past(known))
     assert log.record("e", None, {}, AT)["seq"] == 7
     first = len(left) + 1
     assert [each["seq"] for each in log.read(0, 10).events] == [*range(1, first), 6, 7]
@@ -316,7 +316,7 @@ def test_what_is_gone_from_the_end_is_said_at_the_next_start(tmp_path: Path, wha
     assert missing(records(path)) == {*range(first, 7)}
     found = followed([path]).report([Known("me", known)])
     assert ("gone", first, first, 6) in said(found.findings)
-    log = Journal(path, "aurora", settings.Journal(), known=log.head)
+    log = Journal(path, "aurora", settings.Journal(), past=Past(log.head, log.last_seq))
     assert (log.last_seq, log.pending) == (7, 0)
 
 
@@ -324,11 +324,32 @@ def test_a_torn_line_and_what_is_gone_behind_it_make_one_gap(tmp_path: Path) -> 
     """It keeps what stood of the torn one."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"".join(journal(3)) + b'{"timest')
-    log = Journal(path, "aurora", settings.Journal(), known=Head(6, "0" * 32))
+    log = Journal(path, "aurora", settings.Journal(), past=Past(Head(6, "0" * 32)))
     assert log.close(SOON)
     gap = records(path)[-1]
     assert (gap["seq"], gap["details"]["first"], gap["details"]["torn"]) == (6, 4, '{"timest')
     assert gap["details"]["gone"] is True
+
+
+def test_what_was_never_written_is_a_gap_and_not_gone(tmp_path: Path) -> None:
+    """A controller that ends while the disk is full takes records with it: their numbers are not given again."""
+    path, disk = tmp_path / "events.jsonl", FakeDisk()
+    log = Journal(path, "aurora", settings.Journal(), disk=disk)
+    log.record("e", None, {}, AT)
+    assert log.write_pending()
+    disk.free = 0
+    log.record("e", None, {}, AT)
+    log.record("e", None, {}, AT)
+    assert not log.write_pending()
+    past = chain.read(json.loads(json.dumps(chain.save(Past(log.head, log.last_seq)))))
+    assert past == Past(log.head, 3)
+    log = Journal(path, "aurora", settings.Journal(), past=past)
+    assert log.record("e", None, {}, AT)["seq"] == 4
+    assert log.close(SOON)
+    assert missing(records(path)) == {2, 3}
+    found = followed([path]).report()
+    assert (found.whole, said(found.notes)) == (True, [("gap", 2, 2, 3)])
+    assert "the controller ended before it could write them" in verdict.words(found)
 
 
 # --- Files

@@ -168,3 +168,4 @@ class ServiceManager:
             each.join(DEADLINE)
         with contextlib.suppress(OSError):
             self._wire.close()
+            (self.folder / "notify").unlink()

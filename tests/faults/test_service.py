@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +15,8 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from aurora_circus import lookup, processes
+from aurora_circus import lookup, processes, service_systemd
+from aurora_circus.facts import Process
 from tests.e2e.harness import DEADLINE, kill
 from tests.faults.arena import Arena, MakeArena
 from tests.faults.service_manager import ServiceManager
@@ -36,11 +39,15 @@ class Served(Arena):
         """Start the service, and wait until all are healthy."""
         self.render()
         self.ini.unlink()  # it writes its own
-        self.manager = ServiceManager(self.folder, WATCHDOG, abstract=abstract)
-        self.circusd = cast("Any", self.manager)
+        self.start_again(abstract=abstract)
         self.all_healthy()
         self.watch()
         return self
+
+    def start_again(self, *, abstract: bool = False) -> None:
+        """Have another manager start the service."""
+        self.manager = ServiceManager(self.folder, WATCHDOG, abstract=abstract)
+        self.circusd = cast("Any", self.manager)
 
     def circusd_pid(self) -> int | None:
         """Return the pid of the circusd that runs; None where there is none."""
@@ -144,18 +151,49 @@ def test_a_down_is_no_failure(served: Make) -> None:
     assert not fleet.leftovers()
 
 
-@pytest.mark.fault("service", "main process killed: the systems go on until each is replaced, once")
-def test_a_killed_main_process_is_started_again(served: Make) -> None:
-    """The circusd that nobody watches any more is replaced, and READY=1 comes from the new plugin."""
+@pytest.mark.fault("service", "stopped and started, as at a reboot: what an operator had stopped stays stopped")
+def test_wishes_outlive_a_stop_of_the_service(served: Make) -> None:
+    """A `down` would have ended them; the manager's stop is nobody's wish."""
     fleet = served().serve()
-    before, circusd, told = fleet.pids(), fleet.circusd_pid(), len(fleet.manager.messages)
+    fleet.post("/api/autonomous/stop/two?wait=20")
+    fleet.strike(fleet.manager.terminate)
+    assert fleet.manager.wait(DEADLINE) == 0
+    fleet.manager.close()
+    fleet.start_again()
+    fleet.noticed("controller_started")
+    fleet.states(one="healthy", two="stopped")
+    assert len(fleet.started("two")) == 1
+    fleet.post("/api/autonomous/start/two?wait=20")
+    fleet.all_healthy()
+
+
+@pytest.mark.fault("service", "main process killed: the next one goes on with all that runs")
+def test_a_killed_main_process_costs_nobody_anything(served: Make) -> None:
+    """No process but its own is another one, and READY=1 comes again, which its start waits for."""
+    fleet = served().serve()
+    before, circusd, plugin, told = fleet.pids(), fleet.circusd_pid(), fleet.plugin(), len(fleet.manager.messages)
     fleet.strike(lambda: kill(fleet.manager.pid))
     assert fleet.manager.ended() == -signal.SIGKILL
+    fleet.until("the next one", lambda: "going on with what a service that was killed" in fleet.manager.said())
+    assert fleet.manager.heard("READY", since=told)
+    fleet.holds()
+    assert (fleet.pids(), fleet.circusd_pid(), fleet.plugin()) == (before, circusd, plugin)
+    fleet.strike(fleet.manager.terminate)
+    assert fleet.manager.wait(DEADLINE) == 0, "what it has taken over it also takes down"
+    assert not fleet.leftovers()
+
+
+@pytest.mark.fault("service", "main process killed, then circusd: the systems go on until each is replaced, once")
+def test_a_circusd_that_was_taken_over_is_replaced(served: Make) -> None:
+    """Its plugin and the main process both keep it: there is one next circusd all the same."""
+    fleet = served().serve()
+    before = fleet.pids()
+    kill(fleet.manager.pid)
+    fleet.until("the next one", lambda: "going on with what a service that was killed" in fleet.manager.said())
+    fleet.strike(lambda: kill(cast("int", fleet.circusd_pid())))
     fleet.noticed("controller_started")
     fleet.replaced(before)
-    assert fleet.circusd_pid() != circusd
-    assert fleet.manager.heard("READY", since=told)
-    assert not fleet.since("port_conflict")
+    assert fleet.manager.codes == [-signal.SIGKILL]
 
 
 @pytest.mark.fault("service", "main process and circusd killed at once")
@@ -186,29 +224,51 @@ def test_a_killed_circusd_is_replaced(served: Make) -> None:
     assert 0 not in fleet.manager.codes
 
 
+def stop(*pids: int) -> list[Process]:
+    """Stop processes in their tracks, and return who they are."""
+    known = [found for pid in pids if (found := processes.identify(pid)) is not None]
+    assert len(known) == len(pids)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return known
+
+
+@pytest.mark.fault("service", "plugin stopped (SIGSTOP): another one feeds the watchdog")
+def test_a_stopped_plugin_is_replaced(served: Make) -> None:
+    """Whoever does it, circusd or the manager: the stopped one is gone, and WATCHDOG=1 comes again."""
+    fleet = served().serve()
+    fleet.manager.watch()
+    (stuck,) = fleet.strike(lambda: stop(fleet.plugin()))
+    told = len(fleet.manager.messages)
+    fleet.noticed("controller_started")
+    fleet.gone(stuck.pid)
+    fleet.manager.heard("READY", since=told)
+    fleet.manager.heard("WATCHDOG", nth=2, since=told)
+    fleet.all_healthy()
+
+
 @pytest.mark.parametrize(
     "who",
     [
-        pytest.param("plugin", marks=pytest.mark.fault("service", "plugin stopped (SIGSTOP): the watchdog bites")),
+        pytest.param(["circusd"], marks=pytest.mark.fault("service", "circusd stopped (SIGSTOP): the watchdog bites")),
         pytest.param(
-            "circusd", marks=pytest.mark.fault("service", "circusd stopped (SIGSTOP): no WATCHDOG=1 any more")
+            ["circusd", "plugin"], marks=pytest.mark.fault("service", "circusd and plugin stopped: the watchdog bites")
         ),
     ],
 )
-def test_what_is_stuck_starves_the_watchdog(served: Make, who: str) -> None:
-    """Whatever is stuck is replaced, the systems go on until each is."""
+def test_what_is_stuck_starves_the_watchdog(served: Make, who: list[str]) -> None:
+    """All that is stuck is replaced by the next main process; the systems go on until each is."""
     fleet = served().serve()
-    before, told = fleet.pids(), len(fleet.manager.messages)
-    pid = fleet.plugin() if who == "plugin" else cast("int", fleet.circusd_pid())
-    stuck = processes.identify(pid)
-    assert stuck is not None
+    before = fleet.pids()
+    pids = {"circusd": cast("int", fleet.circusd_pid()), "plugin": fleet.plugin()}
     fleet.manager.watch()
-    fleet.strike(lambda: os.kill(pid, signal.SIGSTOP))
-    fleet.excuse("order", "a plugin that was stopped could not say that it ends")
+    stuck = fleet.strike(lambda: stop(*(pids[each] for each in who)))
+    told = len(fleet.manager.messages)
+    assert fleet.manager.ended() == -signal.SIGKILL
     fleet.noticed("controller_started")
     fleet.replaced(before)
-    assert not processes.alive(stuck)
-    assert fleet.manager.heard("READY", since=told)
+    fleet.until("the end of what was stuck", lambda: not [each for each in stuck if processes.alive(each)])
+    fleet.manager.heard("READY", since=told)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit(2)")
@@ -292,3 +352,52 @@ def test_systemd_takes_the_unit(words: list[str], tmp_path: Path) -> None:
             env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), text.decode()
+
+
+SYSTEMD = Path("/lib/systemd/systemd")
+ODD = ['/opt/o\'d "d"/python', "-c", "100 % %n %%", "$HOME ${HOME} $$", "a;b", ";", "\\x41\t\n\x01", "ünï", "", "#"]
+CODES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def shown(line: str) -> list[str]:
+    """Take apart how systemd shows a command line: words in double quotes where they need any, with C's escapes."""
+
+    def resolved(match: re.Match[str]) -> str:
+        code = match[1]
+        if code[0] in "x01234567" and len(code) > 1:
+            return chr(int(code[1:], 16) if code[0] == "x" else int(code, 8))
+        return CODES.get(code, code)
+
+    found = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)
+    escape = re.compile(r"\\(x[0-9a-f]{2}|[0-7]{3}|.)", re.DOTALL)
+    return [escape.sub(resolved, quoted or plain) for quoted, plain in found]
+
+
+@pytest.mark.fault("service", "systemd itself reads an awkward command line as it was meant")
+def test_systemd_reads_what_was_meant() -> None:
+    """It loads the unit without running anything, and says what it would run; variables it would resolve only then."""
+    if not SYSTEMD.exists():
+        pytest.skip(f"there is no {SYSTEMD} here (Debian: the package systemd)")
+    root = os.geteuid() == 0  # for whom systemd tests nothing
+    with tempfile.TemporaryDirectory(prefix="aurora-unit-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        line = service_systemd.command(tuple(ODD))
+        (folder / "odd.service").write_text(f"[Service]\nExecStart={line}\n", encoding="utf-8")
+        (folder / "default.target").write_text("[Unit]\nWants=odd.service\n", encoding="utf-8")
+        done = subprocess.run(
+            [str(SYSTEMD), "--user", "--test", "--unit=default.target", "--log-target=console"],
+            check=False,
+            capture_output=True,
+            timeout=DEADLINE,
+            env={"XDG_RUNTIME_DIR": name, "HOME": name, "SYSTEMD_UNIT_PATH": name, "LC_ALL": "C.UTF-8"},
+            user=65534 if root else None,
+            group=65534 if root else None,
+            extra_groups=[] if root else None,
+        )
+    said = done.stdout.decode()
+    if "Unit odd.service" not in said:
+        pytest.skip(f"systemd loads nothing for us here: {done.stderr.decode().strip()[-200:]}")
+    (found,) = re.findall(r"Command Line: (.*)", said)
+    by_shell = ["/bin/sh", "-c", 'exec "$0" "$@"']
+    assert [each.replace("$$", "$") for each in shown(found)] == [*by_shell, *ODD], found
