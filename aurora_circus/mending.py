@@ -12,7 +12,6 @@ Part of what runs inside circusd, below ``hooks``, which call this. It decides n
 
 # ruff: noqa: ANN401, SLF001 - circus has no types, and what is mended here is private
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -74,8 +73,9 @@ def carried_out(controller: Any, dispatch: Callable[[Any, Any], Any], job: tuple
     return not refused
 
 
-def _time(self: IOLoop) -> float:  # noqa: ARG001 - it is a method
-    return time.monotonic()
+def _time(self: Any) -> float:
+    """Return the monotonic time, which asyncio's own timers go by too."""
+    return float(self.asyncio_loop.time())
 
 
 def _starter(watcher: Any) -> Any:
