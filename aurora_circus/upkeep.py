@@ -13,7 +13,7 @@ from typing import Any
 
 from circus import logger
 
-from aurora_circus import claim, kept, processes
+from aurora_circus import claim, kept, presence, processes
 from aurora_circus.guard import Guard
 from aurora_circus.presence import Presence
 
@@ -32,6 +32,7 @@ def claim_fleet(arbiter: Any) -> None:
 
     Whoever keeps us has looked at the mark, and removed it, before he started us.
     """
+    presence.install()
     run_dir = _run_dir(arbiter)
     if run_dir is None:
         return
@@ -48,10 +49,10 @@ def begin(arbiter: Any, wanted: Callable[[], Any]) -> None:
     global _guard  # noqa: PLW0603 - circusd makes itself a new arbiter for some changes of its configuration
     if _guard is not None:
         _guard.close()
-    presence = Presence(arbiter)
+    found_by = Presence(arbiter)
 
     def find() -> Any:
-        presence.look()
+        found_by.look()
         return wanted()
 
     _guard = Guard(arbiter.loop.asyncio_loop, find)

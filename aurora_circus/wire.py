@@ -13,7 +13,9 @@
 It leans on classes of waitress 3.0 that its documentation does not name. It must never know what is asked.
 """
 
+import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from waitress.channel import HTTPChannel
@@ -23,6 +25,9 @@ from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from aurora_circus.answers import HEADERS, encode, failure
+from aurora_circus.clock import pause
+
+_log = logging.getLogger(__name__)
 
 MOST_BODY = 65_536
 """Bytes of a request's body, its framing included where it is chunked. No call needs one."""
@@ -33,6 +38,8 @@ MOST_CONNECTIONS = 200
 MOST_UNSENT = 65_536
 """Bytes of answers that a client has not taken, from which on his next request waits."""
 _VERSIONS = ("1.0", "1.1")
+NO_ROOM_PAUSE = 0.05
+"""Seconds until it is tried again to accept a connection for which there was no descriptor; nothing tells when."""
 _END = b"\r\n\r\n"
 """Stands behind the headers."""
 
@@ -168,7 +175,7 @@ class Channel(HTTPChannel):
     def handle_write(self) -> None:
         """Send what can be sent, and go on with the request that waited for that."""
         super().handle_write()
-        if self._held and self.connected and self.requests and not self.hold():
+        if self._held and not self.hold() and self.connected and self.requests:
             channel: Any = self  # the stubs want a Task
             self.server.add_task(channel)
 
@@ -208,6 +215,8 @@ class Httpd(TcpWSGIServer):
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - waitress's own
         self._waking = threading.Lock()
         self._over = False
+        self._crowded = False
+        """Whether the last connection could not be accepted."""
         super().__init__(*arguments, **named)
 
     def set_reuse_addr(self) -> None:
@@ -221,12 +230,32 @@ class Httpd(TcpWSGIServer):
         others = list(self.active_channels.values())
         super().handle_accept()
         surplus = len(self.active_channels) - MOST_CONNECTIONS
-        if surplus <= 0:
-            return
-        ranks = ((each.reluctance(), each) for each in others)
+        if surplus > 0:
+            self._make_room(others, surplus)
+
+    @staticmethod
+    def _make_room(among: Sequence[Any], count: int) -> None:
+        ranks = ((each.reluctance(), each) for each in among)
         willing = sorted(((rank, each) for rank, each in ranks if rank), key=lambda each: each[0])
-        for _, each in willing[:surplus]:
+        for _, each in willing[:count]:
             each.handle_close()
+
+    def accept(self) -> Any:  # noqa: ANN401 - as the one that it stands for
+        """Accept a connection; where there is no descriptor for it, another one makes room, as above.
+
+        waitress would try again as fast as it can, with a traceback in the log each time.
+        """
+        try:
+            accepted = super().accept()
+        except OSError as error:
+            if not self._crowded:
+                _log.error("no connection can be accepted: %s", error)
+            self._crowded = True
+            self._make_room(list(self.active_channels.values()), 1)
+            pause(NO_ROOM_PAUSE)
+            return None
+        self._crowded = False
+        return accepted
 
     def add_task(self, task: Any) -> None:  # noqa: ANN401 - the stubs take it for a Task; it is a Channel
         """Have a channel's next request answered, unless its client has answers to take first."""

@@ -29,7 +29,8 @@ from aurora_circus.backend import Backend
 from aurora_circus.clock import Clock
 from aurora_circus.control import BUSY_PAUSE, Control
 from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
-from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError
+from aurora_circus.endpoints import guard
+from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError, MachineError
 from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
@@ -129,6 +130,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             self._leave(1)
 
     async def _begin(self) -> Driver:
+        guard(self.endpoint)
         held = set(await self._control.pids(self._watcher))
         me = next((each for each in processes.lineage() if each.pid in held), None)
         if me is None:
@@ -374,7 +376,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     @staticmethod
     def _runs(pid: int) -> bool:
-        process = processes.identify(pid)
+        try:
+            process = processes.identify(pid)
+        except MachineError:
+            return True  # who is there may live, and is not to be ended for that it cannot be seen
         return process is not None and processes.alive(process)
 
 

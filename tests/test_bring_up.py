@@ -21,6 +21,7 @@ from aurora_circus import (
     reach,
     render,
     session,
+    succession,
     take_down,
 )
 from aurora_circus.bring_up import Order
@@ -98,6 +99,7 @@ class World:
         monkeypatch.setattr(preflight, "inspect", lambda *_, **__: self.findings)
         monkeypatch.setattr(render, "render", self._render)
         monkeypatch.setattr(take_down, "circusd", self._take_down)
+        monkeypatch.setattr(succession, "pause", lambda _: None)
         monkeypatch.setattr(
             keeper, "DELAYS", ()
         )  # a circusd that is gone is given up at once, unless a test is about it
@@ -323,6 +325,27 @@ def ending(world: World, api: FakeApi, code: int, *records: dict[str, Any]) -> N
         return None
 
     api.on("GET /events", route)
+
+
+@pytest.mark.parametrize("wishes_last", [True, False])
+def test_a_service_managers_stop_leaves_what_was_wished(
+    world: World, api: FakeApi, monkeypatch: pytest.MonkeyPatch, wishes_last: bool
+) -> None:
+    """It says so to the plugin before circusd is told; anybody else's stop ends all wishes."""
+    said: list[bool] = []
+    run_dir = world.context.fleet.run_dir
+
+    def take(context: Context, process: Process) -> int:
+        said.append(kept.wishes_last(run_dir))
+        return world._take_down(context, process)
+
+    monkeypatch.setattr(take_down, "circusd", take)
+    interrupting(world, api, signal.SIGTERM)
+    ini = Path(world.context.config.file).parent / "circus.ini"
+    order = Order(context=world.context, ini=ini, wishes_last=wishes_last)
+    assert bring_up.up(order) == 0
+    assert said == [wishes_last]
+    assert not kept.wishes_last(run_dir), "it is said once"
 
 
 def test_an_orderly_end_that_the_api_told_of_is_exit_0(world: World, api: FakeApi) -> None:
