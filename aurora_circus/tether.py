@@ -18,7 +18,6 @@ from aurora_circus import keeper, kept, processes
 from aurora_circus.clock import Clock
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
-from aurora_circus.notify import SERVED_BY
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,6 @@ class Tether:
         self._send = send
         self._ended = ended
         self._kept = kept.take(os.environ)
-        self._served = bool(os.environ.get(SERVED_BY))
         self._watch: processes.Watch | None = None
         self._unanswered = 0
         self._why = ""
@@ -105,14 +103,9 @@ class Tether:
                 log.error("%s", error)
 
     def keeps(self, *, draining: bool) -> bool:
-        """Say whether it is for us to replace this circusd when it is dead or stuck.
-
-        Under a service manager it is not: that starts everything again itself, and two would be in each other's way.
-        """
+        """Say whether it is for us to replace this circusd when it is dead or stuck."""
         known = self._kept
-        if known is None or self._served:
-            return False
-        return keeper.replaces(
+        return known is not None and keeper.replaces(
             marked=kept.marked(known.run_dir),
             draining=draining,
             keeper_works=known.keeper is not None and works(known.keeper),
