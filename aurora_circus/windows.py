@@ -253,10 +253,12 @@ def kill(leader: Process) -> bool:
         if job is not None:
             try:
                 _remember(leader, group)
+                joined = leader.pid in winapi.members(job)
                 winapi.terminate_job(job, winapi.KILLED)
             finally:
                 winapi.close(job)
-            return True
+            if joined:
+                return True  # … and a runner that was just about to join is ended as what it is
         with _handle(leader.pid, terminate=True) as handle:
             if handle is None or winapi.started(handle) != leader.started or winapi.signalled(handle):
                 return False

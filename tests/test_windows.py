@@ -196,6 +196,36 @@ def test_who_may_not_be_looked_at_is_ended_all_the_same(
     assert gone(group)
 
 
+def test_a_runner_is_ended_by_force_before_it_has_joined_its_job() -> None:
+    """The job is there a moment sooner than anybody in it."""
+    with subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline().strip() == b"up"
+        leader = processes.identify(waiting.pid)
+        assert leader is not None
+        job = winapi.create_job(winapi.name_of("job", leader.pid, leader.started))
+        try:
+            assert processes.kill(leader)
+            assert waiting.wait(DEADLINE) == winapi.KILLED
+        finally:
+            winapi.close(job)
+            waiting.kill()
+
+
+def test_a_tree_is_frozen_and_thawed_as_one(run: Callable[..., Running]) -> None:
+    """All of it lives all the while; of one that has ended, nobody is left. That it stands still, the drill shows."""
+    it = run(TREE)
+    it.until(lambda: "leader of" in it.text() and "up" in it.text())
+    group = processes.members(it.leader)
+    assert processes.freeze(it.leader)
+    assert processes.members(it.leader) == group
+    assert processes.thaw(it.leader)
+    assert processes.kill(it.leader)
+    assert gone(group)
+    assert not processes.freeze(it.leader)
+    assert not processes.thaw(it.leader)
+
+
 def test_a_stop_call_is_how_one_that_has_it_is_asked(run: Callable[..., Running]) -> None:
     """POST to its own port; it ends by itself, with a code of its own."""
     code = """
