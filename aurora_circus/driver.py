@@ -23,7 +23,8 @@ from aurora_circus.errors import AuroraError, CircusBusyError, CircusError, Mach
 from aurora_circus.facts import Exit, Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
-from aurora_circus.lifecycle import KILL_PATIENCE, SPAWN_PATIENCE, Lifecycle
+from aurora_circus.kept import wishes_last
+from aurora_circus.lifecycle import KILL_PATIENCE, SPAWN_PATIENCE, WITH_PROCESS, Lifecycle
 from aurora_circus.marks import Mark
 from aurora_circus.reaper import Reaper
 from aurora_circus.statefile import StateFile
@@ -88,6 +89,8 @@ class Driver:
         self.looked_at: float | None = None
         self.trouble: str | None = None
         """What circusd last failed at; None while it answers."""
+        self.short: str | None = None
+        """What probes cannot be made for want of; None while they can."""
         self.stopped = asyncio.Event()
         self._control = control
         self._catch_up = catch_up
@@ -103,6 +106,8 @@ class Driver:
         self.reaper = Reaper(self, lambda: self.fleet.lives)
         self.drilling = Drilling(self)
         self._log_faults: dict[str, str] = {}
+        self._step_faults: dict[str, str] = {}
+        """What went wrong in each step, last time it was made."""
         self._heard = 0
         self._same = False
         """True when the circusd that runs us is the one of our last life."""
@@ -112,6 +117,7 @@ class Driver:
         """When the event loop was last seen to run."""
         self._circusd = None if circusd is None else list(circusd)
         self._boot = processes.boot()
+        self._me = [*(processes.lineage() or ((),))[0]]
 
     # --- facts in, actions out -------------------------------------------------------------------------------------
 
@@ -219,8 +225,8 @@ class Driver:
             self.tell(facts.Start(now, key))
 
     def close(self) -> None:
-        """Save what has to survive; an orderly shutdown leaves nothing to be remembered but the journal."""
-        if self.orderly:
+        """Save what has to survive: nothing but the journal after an orderly shutdown, unless a service is stopped."""
+        if self.orderly and not wishes_last(self.common.run_dir):
             self._state.clear()
         self._state.flush(STATE_PATIENCE)
 
@@ -253,10 +259,14 @@ class Driver:
         except MemoryError:
             raise  # what was half done may be anything: the plugin ends, and begins anew
         except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            if self._step_faults.get(what) == text:
+                return  # said already, and as it is made again and again, it would fill the journal
+            self._step_faults[what] = text
             log.exception("%s failed", what)
-            self.journal.record(
-                "controller_error", None, {"step": what, "error": f"{type(error).__name__}: {error}"}, self.clock.wall()
-            )
+            self.journal.record("controller_error", None, {"step": what, "error": text}, self.clock.wall())
+        else:
+            self._step_faults.pop(what, None)
 
     # --- processes -------------------------------------------------------------------------------------------------
 
@@ -281,7 +291,16 @@ class Driver:
             self.tell(facts.SpawnFailed(self.clock.monotonic(), key, str(error)))
             return
         self._spawning.discard(key)
-        self.appeared(key, processes.identify(pid) or Process(pid, 0.0))
+        self.appeared(key, await self._identify(pid) or Process(pid, 0.0))
+
+    async def _identify(self, pid: int) -> Process | None:
+        """Return who ``pid`` is, as soon as that can be seen."""
+        while True:
+            try:
+                return processes.identify(pid)
+            except MachineError as error:
+                self._say_short(str(error))
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _prepare_log(self, path: str) -> int:
         """Return how long the log is now; one that cannot be used is said, once, and keeps no system from starting."""
@@ -408,6 +427,7 @@ class Driver:
             outcome = await self.drilling.look(key, process, system)
             if outcome.ok or self.clock.monotonic() - asked < system.probe.timeout + LATE:
                 break
+        self._say_short(None if outcome.made else outcome.reason)
         if outcome.ok and verify:
             outcome = await self._verify(key, system.port, process, outcome)
         kept = self.probes.setdefault(key, deque(maxlen=PROBES_KEPT))
@@ -418,6 +438,12 @@ class Driver:
         else:
             kept[-1] = {**kept[-1], "at": rfc3339(began), "n": kept[-1]["n"] + 1}
         self.tell(facts.Probed(self.clock.monotonic(), key, process, outcome))
+
+    def _say_short(self, reason: str | None) -> None:
+        """Say that probes cannot be made for want of means, once, and once that they can be made again."""
+        before, self.short = self.short, reason
+        if (before is None) != (reason is None):
+            self.record("controller_short", None, {"of": "looks", "reason": reason})
 
     async def _verify(self, key: str, port: int, process: Process, outcome: Outcome) -> Outcome:
         """Healthy means this process: the listener must be of its group, or have come of it."""
@@ -512,7 +538,10 @@ class Driver:
 
     def hinted(self, key: str, pid: int) -> None:
         """Take circusd's word that it spawned a process; if it was not for us, it is taken over."""
-        process = processes.identify(pid)
+        try:
+            process = processes.identify(pid)
+        except MachineError:
+            return  # it is seen by looking, then
         if key in self.fleet.lives and key not in self._spawning and process is not None:
             self.start(self._follow(key, process), f"start of {key}")
 
@@ -537,7 +566,8 @@ class Driver:
         return any(key not in statuses for key in self.fleet.lives)
 
     async def rotate(self) -> None:
-        """Rotate the systems' log files where they have grown too large."""
+        """Look after our files: rotate the systems' logs where they have grown, keep the state on the disk."""
+        self._state.look()
         paths = {each.system.key: each.system.log for each in self.fleet if each.system.log}
         for key, rotated in (await self.aside(self._rotate_all, paths)).items():
             self.reaper.begins(key, 0)
@@ -589,6 +619,7 @@ class Driver:
                 "file": self.common.file,
                 "circusd": self._circusd,
                 "boot": self._boot,
+                "controller": self._me,
                 "journal": written,
             }
         )
@@ -640,7 +671,7 @@ class Driver:
         What is left of a system that is wanted up serves until its turn has come; of others it is ended at once.
         """
         now = self.clock.monotonic()
-        adopted = []
+        adopted, unwanted = [], []
         with self.lock:
             self.fleet.remember(memories, now)
             for key, life in self.fleet.lives.items():
@@ -649,7 +680,11 @@ class Driver:
                     life.system = dataclasses.replace(life.system, port=known.port)
                 process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
                 before = known.process
-                if process is not None and processes.alive(process) and life.wanted:
+                if not life.wanted and (going := self._going(known, process)) is not None:
+                    unwanted.append(key)  # our last life died while it was being stopped: that is brought to its end
+                    life.adopt(now, going)
+                    self.reaper.watch(key, going)
+                elif process is not None and processes.alive(process) and life.wanted:
                     adopted.append(key)
                     if self._same and known.process not in {None, process}:
                         self._replaced_unseen(key, known.process, process)
@@ -667,11 +702,19 @@ class Driver:
                     self.reaper.watch(key, serves)
                 elif before is not None and processes.members(before):  # whom a dead one has left, with no marks
                     self._end(key, before, "SIGKILL")
+        for key in unwanted:
+            self.tell(facts.Stop(now, key))
         for key in left:
             now_there = self.fleet.lives[key].process if key in self.fleet.lives else None
             if now_there is None or (key in adopted and processes.alive(now_there)):
                 self.start(self._clear_away(key), f"end of what is left of {key}")
         return adopted
+
+    def _going(self, known: Memory, process: Process | None) -> Process | None:
+        """Return the process of a system that is wanted down and was not yet, when our last life ended."""
+        if process is not None and processes.alive(process):
+            return process
+        return known.process if process is None and self._same and known.state in WITH_PROCESS else None
 
     @staticmethod
     def _serving(known: Process | None, left: Sequence[Process]) -> Process | None:

@@ -98,6 +98,8 @@ class Outcome:
     """True: the listener belongs to the system's process group. None: that was not looked at or cannot be seen."""
     holder: Holder | None = None
     """Who else holds the port, where somebody does."""
+    made: bool = True
+    """False: it could not be made, for want of means of our own, and says nothing of the system."""
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------

@@ -379,6 +379,11 @@ class Lifecycle:
         hanging = self.state is State.UNHEALTHY and self._after is None
         if not self.wanted or (self.state not in {State.STARTING, State.HEALTHY} and not hanging):
             return []
+        if not outcome.made:
+            self._probe_at = at + SECOND_LOOK
+            if self.state is State.STARTING and self.due is not None:  # who knows whether it is up
+                self.due = max(self.due, at + SECOND_LOOK + self.system.probe.timeout)
+            return []
         key = self.system.key
         self.last, self.last_at = outcome, at
         if outcome.verified is not None:

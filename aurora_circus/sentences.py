@@ -148,6 +148,10 @@ def _drill(details: Details) -> str:
     return f"drill {details['fault']} begins, for {duration(details['seconds'])} at most, asked for by {details['by']}"
 
 
+def _short(reason: object) -> str:
+    return "can be made again" if reason is None else f"cannot be made, and nobody is judged by that: {reason}"
+
+
 def _command(details: Details) -> str:
     whom = ", ".join(details.get("servers") or ()) or "the fleet"
     return f"{details['verb']} of {whom}, asked for by {details['by']}"
@@ -157,6 +161,7 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "controller_started": lambda of: f"the controller runs (pid {of['pid']}, under circusd {of['circusd']})",
     "controller_stopped": _controller_stopped,
     "controller_error": lambda of: f"the controller failed at {of['step']}: {of['error']}",
+    "controller_short": lambda of: f"{of['of']} {_short(of['reason'])}",
     "controller_away": lambda of: f"nothing was looked at for {duration(of['seconds'])}: suspended, or out of time",
     "command_refused": lambda of: f"{of['verb']}, asked for by {of['by']}, was refused: {of['reason']}",
     "circusd_replaced": lambda of: f"circusd (pid {of['old']}) is replaced by pid {of['new']}{_because(of.get('why'))}",

@@ -19,7 +19,7 @@ from tests.world import OK, system
 OLD, NEW = Process(7, 1.0), Process(8, 2.0)
 STANDIN = 45000
 SICK = Outcome(ok=False, reason="GET /health answered 500", latency=0.01)
-SILENT = Outcome(ok=False, reason="no answer within 0.01 s")
+SILENT = Outcome(ok=False, reason="no answer within 0.1 s")
 Step = Callable[["Rig"], Awaitable[None]]
 
 
@@ -30,7 +30,7 @@ class Rig:
         """Begin within a running loop."""
         self.clock = Clock()
         self.common = settings.Fleet(api=settings.Api(port=5025))
-        self.fleet = Fleet([system("web", timeout=0.01)], 0.0, heartbeat=30.0)
+        self.fleet = Fleet([system("web", timeout=0.1)], 0.0, heartbeat=30.0)
         self.journal: Any = self
         self.records: list[dict[str, Any]] = []
         self.struck: list[tuple[str, Process]] = []

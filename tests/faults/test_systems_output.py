@@ -33,7 +33,7 @@ def test_a_flood_of_output_harms_nobody_and_stays_bounded(arena: MakeArena) -> N
 
 @pytest.mark.fault("systems", "writes bytes that are no text, escapes, and a line without end")
 def test_noise_is_bounded_and_harmless_wherever_it_is_shown(arena: MakeArena) -> None:
-    """In explain, in the logs, as a reason: JSON that is short, and nothing in it that a terminal obeys."""
+    """In explain, in the logs, as the reason of an exit: short JSON, and nothing in it that a terminal obeys."""
     fleet = arena(PAIR, start=False)
     fleet.mode("one", "noise crash")
     fleet.mode("two", "noise")
