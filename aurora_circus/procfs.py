@@ -16,7 +16,8 @@ from collections.abc import Iterator  # noqa: E402
 import psutil  # noqa: E402
 
 from aurora_circus import marks  # noqa: E402
-from aurora_circus.strays import Bearing, Census, Row  # noqa: E402
+from aurora_circus.marks import Marks  # noqa: E402
+from aurora_circus.strays import Census, Row  # noqa: E402
 
 _LINUX = sys.platform.startswith("linux")
 _ENDED = frozenset("ZXx")
@@ -57,7 +58,7 @@ class Censuses:
 
 def take() -> Census:
     """Look at everybody."""
-    return Census(_rows() if _LINUX else _rows_elsewhere(), _bearing, os.getpid())
+    return Census(_rows() if _LINUX else _rows_elsewhere(), _marks, _seal, os.getpid())
 
 
 def _rows() -> Iterator[Row]:
@@ -71,20 +72,19 @@ def _rows() -> Iterator[Row]:
             yield Row(*numbers, ended=fields[0].decode() in _ENDED)
 
 
-def _bearing(pid: int) -> Bearing:
+def _marks(pid: int) -> Marks | None:
     if _LINUX:
-        found = marks.read(_read(f"/proc/{pid}/environ", _MOST_BYTES))
-        return Bearing(found, None if found is not None and found.leader != pid else _seal(pid))
+        return marks.read(_read(f"/proc/{pid}/environ", _MOST_BYTES))
     try:
         environ = psutil.Process(pid).environ()
     except (psutil.Error, OSError):
-        return Bearing()
-    return Bearing(marks.read("\0".join(f"{name}={value}" for name, value in environ.items()).encode()))
+        return None
+    return marks.read("\0".join(f"{name}={value}" for name, value in environ.items()).encode())
 
 
 def _seal(pid: int) -> int | None:
     """Return the limit that a seal is, where it is one at all."""
-    _, _, rest = _read(f"/proc/{pid}/limits", _BLOCK).partition(_LIMIT)
+    _, _, rest = _read(f"/proc/{pid}/limits", _BLOCK).partition(_LIMIT) if _LINUX else (b"", b"", b"")
     value = rest.split(None, 1)[0] if rest.strip() else b""
     return int(value) if value.isdigit() else None
 

@@ -45,10 +45,17 @@ class Bearing(NamedTuple):
 class Census:
     """Everybody on the machine. ``me`` looks, and is never of a system, nor are those that it came of by their marks.
 
-    ``bearing`` is asked only of those that may have lost their parent: whose session is not their parent's.
+    ``marks_of`` is asked only of those that may have lost their parent: whose session is not their parent's. Of them,
+    ``seal_of`` is asked of who bears no marks and has a parent that adopts, and of leaders.
     """
 
-    def __init__(self, rows: Iterable[Row], bearing: Callable[[int], Bearing], me: int) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Row],
+        marks_of: Callable[[int], Marks | None],
+        seal_of: Callable[[int], int | None],
+        me: int,
+    ) -> None:
         """Take note of everybody."""
         self.rows: Mapping[int, Row] = {each.pid: each for each in rows}
         self._me = me
@@ -63,7 +70,14 @@ class Census:
             self._sessions.setdefault(row.session, []).append(row.pid)
             parent = self.rows.get(row.parent)
             if not row.ended and (parent is None or parent.session != row.session):
-                self._bearing[row.pid] = bearing(row.pid)
+                self._bearing[row.pid] = Bearing(marks_of(row.pid))
+        borne = [each.marks for each in self._bearing.values() if each.marks is not None]
+        adopters = {INIT, *self._above, *(one.pid for each in borne for one in each.adopters)} - {me}
+        adopters |= {each.holder.pid for each in borne if each.holder is not None}
+        for pid, each in self._bearing.items():
+            orphan = each.marks is None and self.rows[pid].parent in adopters
+            if orphan or (each.marks is not None and each.marks.leader == pid):
+                self._bearing[pid] = Bearing(each.marks, seal_of(pid))
 
     def of(self, mark: Mark | None, leader: Process | None = None, known: Iterable[Process] = ()) -> list[Process]:
         """Return who runs of a system, the leader first where it lives.

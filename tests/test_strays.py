@@ -26,7 +26,12 @@ def bears(mark: Mark = WEB, leader: int | None = 100, *, seal: int | None = None
 def census(*rows: Row, borne: Mapping[int, Bearing] | None = None) -> Census:
     """Return a machine with these besides the usual ones."""
     known = borne or {}
-    return Census((*ROWS, *rows), lambda pid: known.get(pid, Bearing()), LOOKER.pid)
+    return Census(
+        (*ROWS, *rows),
+        lambda pid: known.get(pid, Bearing()).marks,
+        lambda pid: known.get(pid, Bearing()).seal,
+        LOOKER.pid,
+    )
 
 
 def pids(found: list[Process]) -> list[int]:
@@ -75,7 +80,7 @@ def test_a_copied_environment_makes_nobody_part_of_a_system() -> None:
 
 
 def test_a_seal_tells_without_any_environment() -> None:
-    """It cannot be copied, so whoever has it is of that system, whatever its parent; other limits are none."""
+    """It cannot be copied, so whoever adopts one that has it, it is of that system; other limits are none."""
     sealed = Row(130, SHELL.pid, 130, 130, 20.0)
     assert pids(census(sealed, borne={130: Bearing(None, marks.seal(WEB, 7))}).of(WEB, LEADER)) == [130]
     for number in (1024, marks.seal(Mark("/run/fleet", "db"), 7)):
@@ -131,13 +136,24 @@ def test_who_looks_is_never_found_nor_by_marks_what_it_came_of() -> None:
 def test_only_those_are_asked_that_may_have_lost_their_parent() -> None:
     """Whose session is their parent's has that, or another of the same session: to read of each would take long."""
     asked: list[int] = []
+    looked: list[int] = []
 
-    def bearing(pid: int) -> Bearing:
+    def marks_of(pid: int) -> Marks | None:
         asked.append(pid)
-        return Bearing()
+        return bears().marks if pid == HELD.pid else None
 
-    Census((*ROWS, HELD, Row(101, 100, 101, 100, 11.0), Row(102, 77, 1, 1, 1.0)), bearing, LOOKER.pid)
-    assert asked == [1, 20, 30, 50, 100, 102]
+    def seal_of(pid: int) -> None:
+        looked.append(pid)
+
+    others = (
+        Row(101, 100, 101, 100, 11.0),
+        Row(102, 77, 1, 1, 1.0),
+        Row(103, 50, 103, 103, 11.0),
+        Row(104, 40, 4, 4, 9.0),
+    )
+    Census((*ROWS, HELD, *others), marks_of, seal_of, LOOKER.pid)
+    assert asked == [1, 20, 30, 50, 100, 102, 103, 104]
+    assert looked == [20, 30, 50, 100, 103]
 
 
 def test_children_that_nobody_has_waited_for_are_named() -> None:
