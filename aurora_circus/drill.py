@@ -255,11 +255,15 @@ class _Drill:
         """Wait until all holds that held before, and see who else was touched."""
         until = self._clock.monotonic() + self._wish.slack + LATE
         while True:
-            self._again()
-            seen = self._look()
-            found = (str(each) for each in oracle.judge(seen, self._own))
-            outcome.findings = [each for each in found if each not in self._known]
-            outcome.touched = self._touched(seen.status or {})
+            try:
+                self._again()
+                seen = self._look()
+            except (RefusedError, LostError, reach.Unreachable) as error:
+                outcome.findings = [f"api: {error}"]
+            else:
+                found = (str(each) for each in oracle.judge(seen, self._own))
+                outcome.findings = [each for each in found if each not in self._known]
+                outcome.touched = self._touched(seen.status or {})
             if not outcome.findings or outcome.spoilt is not None or self._clock.monotonic() >= until:
                 return
             pause(_LOOK)
