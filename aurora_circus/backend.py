@@ -214,13 +214,13 @@ class Backend:
         writable = driver.journal.writable
         state = driver.state_error
         head = chain.Past(driver.journal.head, driver.journal.last_seq)
-        healthy = circusd and writable and state is None and not late
+        healthy = circusd and writable and state is None and not late and driver.short is None
         return healthy, {
             "service": "aurora_circus",
             "circusd": {"ok": circusd, "error": driver.trouble},
             "journal": {"ok": writable, "error": driver.journal.last_error, **chain.save(head)},
             "state": {"ok": state is None, "error": state},
-            "probes": {"ok": not late, "late": late},
+            "probes": {"ok": not late and driver.short is None, "late": late, "error": driver.short},
             "fleet": driver.common.name,
             "run_dir": driver.common.run_dir,
             "bundled": driver.common.bundled,

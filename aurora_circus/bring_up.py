@@ -18,6 +18,7 @@ from aurora_circus import (
     launch,
     leftovers,
     lookup,
+    marks,
     origin,
     preflight,
     processes,
@@ -31,10 +32,11 @@ from aurora_circus import (
 from aurora_circus.config import Config
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, MachineError
+from aurora_circus.facts import Process
 from aurora_circus.feed import journal_path
 from aurora_circus.interrupts import Interrupted, Interrupts
 from aurora_circus.kept import Kept
-from aurora_circus.lookout import Lookout, how
+from aurora_circus.lookout import Adopted, Child, Lookout, how
 from aurora_circus.session import CircusdEndedError, NoControllerError, Session, end_of
 from aurora_circus.terminal import Terminal, duration, one, strong
 
@@ -55,6 +57,8 @@ class Order:
     """Only these, and what they depend on; none: everything."""
     detach: bool = False
     """Return when all have settled."""
+    wishes_last: bool = False
+    """Whether a signal that takes the fleet down leaves what operators have wished: at a shutdown nobody wishes."""
 
 
 def up(order: Order) -> int:
@@ -66,6 +70,15 @@ def up(order: Order) -> int:
         return 1
 
 
+def attach(order: Order, running: Process) -> int:
+    """Stay with a circusd that runs already, as with one that was started here; return the exit code."""
+    try:
+        with Interrupts() as interrupts:
+            return _run(order, interrupts, lambda: None, running)
+    except Interrupted:
+        return 1
+
+
 def _up(order: Order) -> int:
     context = order.context
     config, terminal = context.config, context.terminal
@@ -74,9 +87,10 @@ def _up(order: Order) -> int:
         running = lookup.find(config.fleet)
         if running is not None:
             return already.show(context, with_dependencies(config, order.keys), running)
-        left = leftovers.surviving(leftovers.known(config.fleet))
+        left = leftovers.surviving(config.fleet, leftovers.known(config.fleet))
         if not _inspect(config, [each.pid for group in left.values() for each in group], terminal):
             return 2
+        left.pop(marks.PLUGIN, None)
         if left:
             terminal.say(f"Left over from an earlier circusd, replaced one by one: {', '.join(left)}.")
         render.make_directories(config)
@@ -107,14 +121,18 @@ def with_dependencies(config: Config, keys: Sequence[str]) -> list[str]:
 # --- from the start to the end -------------------------------------------------------------------------------------
 
 
-def _run(order: Order, interrupts: Interrupts, started: Callable[[], None]) -> int:
-    """Start circusd and stay with it; ``started`` is called when others can find it."""
+def _run(order: Order, interrupts: Interrupts, started: Callable[[], None], running: Process | None = None) -> int:
+    """Start circusd, where it is not ``running``, and stay with it; ``started`` is called when others can find it."""
     context, session = order.context, None
     try:
-        ini = _write_ini(order)
+        ini = order.ini if running is not None else _write_ini(order)
         known = Kept(keeper=processes.identify(os.getpid()))
         with interrupts.held():
-            session = Session(context, launch.start(context.fleet, ini, context.terminal.warn, known), known)
+            child: Child = (
+                Adopted(running) if running else launch.start(context.fleet, ini, context.terminal.warn, known)
+            )
+            session = Session(context, child, known)
+            session.came = running is not None
         while True:
             watched = Lookout(context.fleet, session.process)
             try:
@@ -216,6 +234,11 @@ def _interrupted(order: Order, session: Session, interrupts: Interrupts, number:
         terminal.warn(f"to end it: {context.advice('down')}")
         return 1
     terminal.say(f"\nStopping the fleet {context.fleet.name} …")
+    if order.wishes_last:
+        try:
+            kept.keep_wishes(context.fleet.run_dir)
+        except OSError as error:
+            terminal.warn(f"what operators have wished ends with this stop: {error}")
     return _take_down(session, interrupts)
 
 
@@ -246,7 +269,7 @@ def _ended(session: Session) -> int:
         return 0
     terminal.warn(f"circusd (pid {session.child.pid}) ended ({how(session.child)}), and nobody here asked for that")
     terminal.warn(end_of(launch.log_path(context.fleet)))
-    left = leftovers.surviving(leftovers.known(context.fleet))
+    left = leftovers.surviving(context.fleet, leftovers.known(context.fleet))
     if left:
         terminal.warn(f"still running, and watched by nobody: {', '.join(left)}")
         terminal.warn(f"to go on: {context.advice('up')}; to end them: {context.advice('down')}")

@@ -10,7 +10,7 @@ def run(context: Context, *, live: bool) -> int:
     """Say all findings; with ``live``, try every system. Return the exit code."""
     config, terminal = context.config, context.terminal
     running = lookup.find(config.fleet)
-    known = leftovers.surviving(leftovers.known(config.fleet))
+    known = leftovers.surviving(config.fleet, leftovers.known(config.fleet))
     own = [each.pid for group in known.values() for each in group]
     if running is not None:
         own += _children(running.pid)

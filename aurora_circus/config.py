@@ -93,7 +93,7 @@ def parse(data: Mapping[str, Any], around: Surroundings) -> Config:
     if not drafts and not faults:
         faults.say(("system",), "no enabled system", "at least one")
     faults.check()
-    systems = tuple(reading.system(key, drafts[key], fleet.log_dir) for key in order)
+    systems = tuple(reading.system(key, drafts[key], fleet) for key in order)
     return Config(
         source=around.source,
         file=around.file,
@@ -209,7 +209,7 @@ class _Reading:
             self._faults.add(where, command, "no placeholders but {python} and {port}; {{ and }} for braces")
             return ()
 
-    def system(self, key: str, draft: Mapping[str, Any], log_dir: str) -> System:
+    def system(self, key: str, draft: Mapping[str, Any], fleet: Fleet) -> System:
         """Return what the plugin must know of a system about which nothing is wrong."""
         plain = {name: draft[name] for name in _PLAIN if name in draft}
         if self._around.windows:  # where Python would write in the code page of the machine
@@ -218,7 +218,8 @@ class _Reading:
         return System(
             key=key,
             **{"title": key, **plain, **{name: draft["stop"][name] for name in _STOP if name in draft["stop"]}},
-            log=str(self._around.base / log_dir / f"{key}.log"),
+            log=str(self._around.base / fleet.log_dir / f"{key}.log"),
+            run_dir=fleet.run_dir,
             probe=Probe(**probe),
             restart=Restart(**draft["restart"]),
         )

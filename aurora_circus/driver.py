@@ -12,18 +12,20 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Literal
 
 from aurora_circus import chain, facts, logs, memory, outside, ports, processes, settings
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
 from aurora_circus.drilling import Drilling
-from aurora_circus.errors import CircusBusyError, CircusError, MachineError
+from aurora_circus.errors import AuroraError, CircusBusyError, CircusError, MachineError
 from aurora_circus.facts import Exit, Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
-from aurora_circus.lifecycle import SPAWN_PATIENCE, Lifecycle
+from aurora_circus.kept import wishes_last
+from aurora_circus.lifecycle import KILL_PATIENCE, SPAWN_PATIENCE, WITH_PROCESS, Lifecycle
+from aurora_circus.marks import Mark
 from aurora_circus.reaper import Reaper
 from aurora_circus.statefile import StateFile
 
@@ -47,6 +49,10 @@ PROBES_KEPT = 20
 OPERATIONS_KEPT = 500
 SPAWN_LIMIT = SPAWN_PATIENCE - 5.0
 """Seconds within which a spawn is answered, waiting for its turn included."""
+PLUGIN_GRACE = 5.0
+"""Seconds for what is no system of this fleet, such as an earlier plugin that has not ended yet."""
+LEFTOVER_LIMIT = 30.0
+"""Seconds that something of an earlier life has for its end at most, however long its grace period is."""
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +89,8 @@ class Driver:
         self.looked_at: float | None = None
         self.trouble: str | None = None
         """What circusd last failed at; None while it answers."""
+        self.short: str | None = None
+        """What probes cannot be made for want of; None while they can."""
         self.stopped = asyncio.Event()
         self._control = control
         self._catch_up = catch_up
@@ -92,9 +100,14 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawning: set[str] = set()
+        self._clear: set[str] = set()
+        """Systems of which it was seen that nothing is there that an earlier process has left."""
+        self._ends = ThreadPoolExecutor(2, thread_name_prefix="end")
         self.reaper = Reaper(self, lambda: self.fleet.lives)
         self.drilling = Drilling(self)
         self._log_faults: dict[str, str] = {}
+        self._step_faults: dict[str, str] = {}
+        """What went wrong in each step, last time it was made."""
         self._heard = 0
         self._same = False
         """True when the circusd that runs us is the one of our last life."""
@@ -104,11 +117,14 @@ class Driver:
         """When the event loop was last seen to run."""
         self._circusd = None if circusd is None else list(circusd)
         self._boot = processes.boot()
+        self._me = [*(processes.lineage() or ((),))[0]]
 
     # --- facts in, actions out -------------------------------------------------------------------------------------
 
     def tell(self, fact: Fact) -> None:
         """Let the fleet know, and do what it says."""
+        if isinstance(fact, facts.Gone):
+            self._clear.add(fact.key)
         self._decide(lambda: self.fleet.handle(fact))
 
     def _decide(self, decide: Callable[[], Answer]) -> None:
@@ -127,9 +143,9 @@ class Driver:
                     self._spawning.add(each.key)
                     self.start(self._spawn(each.key), f"start of {each.key}")
                 case facts.Terminate():
-                    self._end(each.key, each.process, processes.terminate)
+                    self._end(each.key, each.process, "SIGTERM")
                 case facts.Kill():
-                    self._end(each.key, each.process, processes.kill)
+                    self._end(each.key, each.process, "SIGKILL")
                 case facts.Look():
                     self.start(self._probe(each.key, each.process, verify=each.verify), f"probe of {each.key}")
                 case Settled():
@@ -209,8 +225,8 @@ class Driver:
             self.tell(facts.Start(now, key))
 
     def close(self) -> None:
-        """Save what has to survive; an orderly shutdown leaves nothing to be remembered but the journal."""
-        if self.orderly:
+        """Save what has to survive: nothing but the journal after an orderly shutdown, unless a service is stopped."""
+        if self.orderly and not wishes_last(self.common.run_dir):
             self._state.clear()
         self._state.flush(STATE_PATIENCE)
 
@@ -243,10 +259,14 @@ class Driver:
         except MemoryError:
             raise  # what was half done may be anything: the plugin ends, and begins anew
         except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            if self._step_faults.get(what) == text:
+                return  # said already, and as it is made again and again, it would fill the journal
+            self._step_faults[what] = text
             log.exception("%s failed", what)
-            self.journal.record(
-                "controller_error", None, {"step": what, "error": f"{type(error).__name__}: {error}"}, self.clock.wall()
-            )
+            self.journal.record("controller_error", None, {"step": what, "error": text}, self.clock.wall())
+        else:
+            self._step_faults.pop(what, None)
 
     # --- processes -------------------------------------------------------------------------------------------------
 
@@ -255,6 +275,8 @@ class Driver:
         try:
             if life.system.port_policy == "dynamic":
                 await self._choose_port(key)
+            if key not in self._clear:
+                await self._clear_away(key)
             self.reaper.begins(key, await self._prepare_log(life.system.log))
             dead = self._reaps(key)
             async with asyncio.timeout(SPAWN_LIMIT):
@@ -264,12 +286,21 @@ class Driver:
             reason = str(error) or f"circusd had no time for it within {SPAWN_LIMIT:g} s"
             self.tell(facts.SpawnFailed(self.clock.monotonic(), key, reason, busy=True))
             return
-        except CircusError as error:
+        except (AuroraError, OSError) as error:
             self._spawning.discard(key)
             self.tell(facts.SpawnFailed(self.clock.monotonic(), key, str(error)))
             return
         self._spawning.discard(key)
-        self.appeared(key, processes.identify(pid) or Process(pid, 0.0))
+        self.appeared(key, await self._identify(pid) or Process(pid, 0.0))
+
+    async def _identify(self, pid: int) -> Process | None:
+        """Return who ``pid`` is, as soon as that can be seen."""
+        while True:
+            try:
+                return processes.identify(pid)
+            except MachineError as error:
+                self._say_short(str(error))
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _prepare_log(self, path: str) -> int:
         """Return how long the log is now; one that cannot be used is said, once, and keeps no system from starting."""
@@ -312,21 +343,63 @@ class Driver:
         life = self.fleet.lives.get(key)
         if life is None or life.process == process:
             return
+        self._clear.discard(key)
         self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
         self.drilling.appeared(key, process)
 
-    def _end(self, key: str, process: Process, how: Callable[[Process], bool]) -> None:
+    def mark(self, key: str) -> Mark:
+        """Return what a system's processes bear."""
+        return Mark(self.common.run_dir, key)
+
+    def _end(self, key: str, process: Process, how: Literal["SIGTERM", "SIGKILL"]) -> None:
+        self.start(self._end_all(key, process, how, processes.moment()), f"{how} to {key}")
+
+    async def _end_all(self, key: str, process: Process, how: str, moment: int) -> None:
+        """Send a signal to everybody of a system; who that is takes a look at the machine, which others share."""
+        send = processes.terminate_all if how == "SIGTERM" else processes.kill_all
         try:
-            how(process)
-        except MachineError as error:
+            await self.ending(send, process, self.mark(key), moment)
+        except (MachineError, OSError) as error:
             log.error("%s: %s", key, error)
-            self.journal.record(
-                "controller_error",
-                key,
-                {"step": f"{how.__name__} process {process.pid}", "error": str(error)},
-                self.clock.wall(),
-            )
+            self.record("controller_error", key, {"step": f"{how} to process {process.pid}", "error": str(error)})
+
+    async def ending(self, work: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
+        """Have ``work`` done in a thread that never waits for a disk, and return what it returns."""
+        return await self._loop.run_in_executor(self._ends, work, *arguments)
+
+    async def _clear_away(self, key: str) -> None:
+        """End what an earlier life has left of a system, and of which nobody knew, before it gets a new process.
+
+        Raises:
+            CircusError: it cannot be ended.
+        """
+        mark = self.mark(key)
+        left = (await self.ending(processes.left_of, mark.run_dir, (key,), processes.moment())).get(key)
+        if not left:
+            self._clear.add(key)
+            return
+        life = self.fleet.lives.get(key)
+        grace = min(PLUGIN_GRACE if life is None else life.system.graceful_timeout, LEFTOVER_LIMIT)
+        await self.ending(processes.terminate_all, left[0], mark)
+        forced = not await self._all_gone(left[0], mark, grace)
+        if forced:
+            await self.ending(processes.kill_all, left[0], mark)
+            if not await self._all_gone(left[0], mark, KILL_PATIENCE):
+                message = f"pid {left[0].pid} of an earlier life of {key} cannot be ended"
+                raise CircusError(message)
+        self.record(
+            "leftover_ended", None if key == PLUGIN else key, {"pids": [each.pid for each in left], "forced": forced}
+        )
+        self._clear.add(key)
+
+    async def _all_gone(self, leader: Process, mark: Mark, limit: float) -> bool:
+        until = self._loop.time() + limit
+        while left := await self.ending(processes.left, leader, mark):
+            if self._loop.time() >= until:
+                return False
+            await self.ending(processes.await_end, left[0], min(LOOK_EVERY, until - self._loop.time()))
+        return True
 
     async def _after_stop(self, key: str) -> None:
         """Have circusd take note of the stop; say who else is on the port, where somebody is."""
@@ -354,8 +427,9 @@ class Driver:
             outcome = await self.drilling.look(key, process, system)
             if outcome.ok or self.clock.monotonic() - asked < system.probe.timeout + LATE:
                 break
+        self._say_short(None if outcome.made else outcome.reason)
         if outcome.ok and verify:
-            outcome = await self._verify(system.port, process, outcome)
+            outcome = await self._verify(key, system.port, process, outcome)
         kept = self.probes.setdefault(key, deque(maxlen=PROBES_KEPT))
         if outcome.ok or not kept or kept[-1]["reason"] != outcome.reason:
             latency = None if outcome.latency is None else round(outcome.latency * 1000, 2)
@@ -365,9 +439,18 @@ class Driver:
             kept[-1] = {**kept[-1], "at": rfc3339(began), "n": kept[-1]["n"] + 1}
         self.tell(facts.Probed(self.clock.monotonic(), key, process, outcome))
 
-    async def _verify(self, port: int, process: Process, outcome: Outcome) -> Outcome:
-        """Healthy means this process: the listener must be of its group."""
+    def _say_short(self, reason: str | None) -> None:
+        """Say that probes cannot be made for want of means, once, and once that they can be made again."""
+        before, self.short = self.short, reason
+        if (before is None) != (reason is None):
+            self.record("controller_short", None, {"of": "looks", "reason": reason})
+
+    async def _verify(self, key: str, port: int, process: Process, outcome: Outcome) -> Outcome:
+        """Healthy means this process: the listener must be of its group, or have come of it."""
         ours = await self.aside(lambda: ports.belongs(port, [each.pid for each in processes.members(process)]))
+        if ours is False:
+            everybody = await self.ending(processes.everybody, process, self.mark(key), processes.moment())
+            ours = await self.aside(ports.belongs, port, [each.pid for each in everybody])
         if ours is not False:
             return dataclasses.replace(outcome, verified=ours)
         holder = await self.aside(ports.holder, port)
@@ -455,7 +538,10 @@ class Driver:
 
     def hinted(self, key: str, pid: int) -> None:
         """Take circusd's word that it spawned a process; if it was not for us, it is taken over."""
-        process = processes.identify(pid)
+        try:
+            process = processes.identify(pid)
+        except MachineError:
+            return  # it is seen by looking, then
         if key in self.fleet.lives and key not in self._spawning and process is not None:
             self.start(self._follow(key, process), f"start of {key}")
 
@@ -480,7 +566,8 @@ class Driver:
         return any(key not in statuses for key in self.fleet.lives)
 
     async def rotate(self) -> None:
-        """Rotate the systems' log files where they have grown too large."""
+        """Look after our files: rotate the systems' logs where they have grown, keep the state on the disk."""
+        self._state.look()
         paths = {each.system.key: each.system.log for each in self.fleet if each.system.log}
         for key, rotated in (await self.aside(self._rotate_all, paths)).items():
             self.reaper.begins(key, 0)
@@ -532,6 +619,7 @@ class Driver:
                 "file": self.common.file,
                 "circusd": self._circusd,
                 "boot": self._boot,
+                "controller": self._me,
                 "journal": written,
             }
         )
@@ -566,10 +654,24 @@ class Driver:
         self.record("server_starting", key, details)
         log.info("%s: process %d has taken the place of %d, unseen", key, process.pid, before.pid)
 
-    def adopt(self, memories: Mapping[str, Memory], running: Mapping[str, Sequence[int]]) -> list[str]:
-        """Take over what runs, and know what an earlier circusd left; return the systems that were taken over."""
+    async def leftovers(self) -> Mapping[str, Sequence[Process]]:
+        """Return who runs of each system that no living circusd holds, whether our memory knows of it or not."""
+        keys = [*self.fleet.lives, PLUGIN]
+        found: Mapping[str, Sequence[Process]] = await self.ending(processes.left_of, self.common.run_dir, keys)
+        return found
+
+    def adopt(
+        self,
+        memories: Mapping[str, Memory],
+        running: Mapping[str, Sequence[int]],
+        left: Mapping[str, Sequence[Process]],
+    ) -> list[str]:
+        """Take over what runs, and know what an earlier circusd left; return the systems that were taken over.
+
+        What is left of a system that is wanted up serves until its turn has come; of others it is ended at once.
+        """
         now = self.clock.monotonic()
-        adopted = []
+        adopted, unwanted = [], []
         with self.lock:
             self.fleet.remember(memories, now)
             for key, life in self.fleet.lives.items():
@@ -577,20 +679,46 @@ class Driver:
                 if known.port is not None and life.system.port_policy == "dynamic":
                     life.system = dataclasses.replace(life.system, port=known.port)
                 process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
-                if process is not None and processes.alive(process) and life.wanted:
+                before = known.process
+                if not life.wanted and (going := self._going(known, process)) is not None:
+                    unwanted.append(key)  # our last life died while it was being stopped: that is brought to its end
+                    life.adopt(now, going)
+                    self.reaper.watch(key, going)
+                elif process is not None and processes.alive(process) and life.wanted:
                     adopted.append(key)
                     if self._same and known.process not in {None, process}:
                         self._replaced_unseen(key, known.process, process)
                     life.adopt(now, process)
                     life.spawned_at = now - processes.age(process, self.clock.wall())
                     self.reaper.watch(key, process)
-                elif process is None and known.process is not None and self._same and self._was_up(life, known):
+                elif process is not None:
+                    continue
+                elif before is not None and self._same and self._was_up(life, known):
                     adopted.append(key)
-                    life.adopt(now, known.process)  # it died while nobody looked: that is an exit like any other
-                    self.reaper.watch(key, known.process)
-                elif process is None and known.process is not None and processes.alive(known.process):
-                    life.process = known.process  # left over: it serves until its turn has come
-                    self.reaper.watch(key, known.process)
-                elif process is None and known.process is not None:
-                    self._end(key, known.process, processes.kill)  # whom a dead one left behind
+                    life.adopt(now, before)  # it died while nobody looked: that is an exit like any other
+                    self.reaper.watch(key, before)
+                elif (serves := self._serving(before, left.get(key, ()))) is not None and life.wanted:
+                    life.leave(serves)
+                    self.reaper.watch(key, serves)
+                elif before is not None and processes.members(before):  # whom a dead one has left, with no marks
+                    self._end(key, before, "SIGKILL")
+        for key in unwanted:
+            self.tell(facts.Stop(now, key))
+        for key in left:
+            now_there = self.fleet.lives[key].process if key in self.fleet.lives else None
+            if now_there is None or (key in adopted and processes.alive(now_there)):
+                self.start(self._clear_away(key), f"end of what is left of {key}")
         return adopted
+
+    def _going(self, known: Memory, process: Process | None) -> Process | None:
+        """Return the process of a system that is wanted down and was not yet, when our last life ended."""
+        if process is not None and processes.alive(process):
+            return process
+        return known.process if process is None and self._same and known.state in WITH_PROCESS else None
+
+    @staticmethod
+    def _serving(known: Process | None, left: Sequence[Process]) -> Process | None:
+        """Return who is to be replaced in its turn: the process we knew, or one that only its marks tell of."""
+        if known is not None and processes.alive(known):
+            return known
+        return left[0] if left else None

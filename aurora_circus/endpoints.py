@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import socket
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,6 +51,39 @@ def endpoints(fleet: Fleet, platform: str = sys.platform) -> tuple[str, str]:
         return f"tcp://127.0.0.1:{control}", f"tcp://127.0.0.1:{events}"
     folder = socket_dir(fleet)
     return f"ipc://{folder}/{CONTROL}", f"ipc://{folder}/{EVENTS}"
+
+
+if sys.platform == "win32":
+
+    def guard(endpoint: str) -> None:
+        """Refuse nothing: a port belongs to nobody before it is bound."""
+
+else:
+
+    def guard(endpoint: str) -> None:
+        """Refuse an endpoint whose directory others could have prepared: it would be theirs who answers there.
+
+        One in ``/tmp`` is made private when the fleet is rendered, and may be somebody else's after the next boot.
+
+        A port belongs to nobody before it is bound.
+
+        Raises:
+            MachineError: it is somebody else's, others may write to it, or it is a link of somebody else's.
+        """
+        if not endpoint.startswith("ipc://"):
+            return
+        folder = Path(endpoint.removeprefix("ipc://")).parent
+        for follow in (False, True):
+            try:
+                found = folder.stat(follow_symlinks=follow)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise MachineError(f"looking at {folder}, where circusd's sockets lie: {error.strerror}") from error
+            if found.st_uid not in {os.geteuid(), 0}:
+                raise MachineError(f"circusd's sockets lie in {folder}, which belongs to user {found.st_uid}")
+            if stat.S_ISDIR(found.st_mode) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise MachineError(f"circusd's sockets lie in {folder}, which others may write to")
 
 
 def chosen_ports(fleet: Fleet) -> tuple[int, int] | None:

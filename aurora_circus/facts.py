@@ -48,6 +48,10 @@ class Holder(NamedTuple):
         return "another user's process" if self.pid is None else f"pid {self.pid} ({self.command})"
 
 
+_TERMINATED = 128 + 15
+"""The exit code of a shell whose command SIGTERM has ended, and of many a program that makes its own end of that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended, as far as could be seen."""
@@ -56,9 +60,18 @@ class Exit:
     signal: str | None = None
     last_line: str | None = None
     """The last line of its output."""
+    asked: bool = False
+    """Whether it had been asked to end; then an end by itself, or by SIGTERM, is no fault."""
+
+    @property
+    def in_peace(self) -> bool:
+        """Say whether it ended because it was asked to, and in no other way than that."""
+        return self.asked and (self.code in {0, _TERMINATED} or self.signal in {"SIGTERM", "CONTROL_C_EXIT"})
 
     def __str__(self) -> str:
         """Say it as a person would: ``exited with code 1: ImportError: …``."""
+        if self.in_peace:
+            return "exited as asked"
         how = (
             f"killed by {self.signal}"
             if self.signal
@@ -85,6 +98,8 @@ class Outcome:
     """True: the listener belongs to the system's process group. None: that was not looked at or cannot be seen."""
     holder: Holder | None = None
     """Who else holds the port, where somebody does."""
+    made: bool = True
+    """False: it could not be made, for want of means of our own, and says nothing of the system."""
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------

@@ -34,7 +34,12 @@ def open_regular(path: Path, flags: int, mode: int = 0o666, *, follow: bool = Fa
     ``mode`` is that of a file it creates, before the umask. ``follow``: a symbolic link will do (on Windows
     it always does). ``OSError``: it cannot be opened, or it is no regular file.
     """
-    fd = _open(path, flags | _ALWAYS | (0 if follow else _NO_FOLLOW), mode)
+    try:
+        fd = _open(path, flags | _ALWAYS | (0 if follow else _NO_FOLLOW), mode)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow and path.is_symlink():
+            raise OSError(errno.ELOOP, "a symbolic link, which is not followed", str(path)) from error
+        raise
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return fd
     os.close(fd)

@@ -79,6 +79,8 @@ class Memory:
     due: float | None = None
     down_since: float | None = None
     error: str | None = None
+    failed_at: float | None = None
+    failure: str | None = None
     process: Process | None = None
     port: int | None = None
 
@@ -230,6 +232,8 @@ class Fleet:
             memory = memories.get(key, Memory(wanted=life.system.wanted))
             life.wanted = memory.wanted
             life.restarts = memory.restarts
+            if memory.failed_at is not None and memory.failure is not None:
+                life.failure = (memory.failed_at, memory.failure)
             if not memory.wanted:
                 continue
             life.attempt, life.down_since, life.error = memory.attempt, memory.down_since, memory.error

@@ -10,10 +10,12 @@ Time is counted in looks of our own, not by a clock: while circusd itself stands
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from circus import logger
+from circus.exc import ConflictError
 
 from aurora_circus import processes
 from aurora_circus.facts import Process
@@ -42,6 +44,8 @@ class Guard:
         self._age = self._silent = self._stopped = 0
         self._heard = False
         self._over = False
+        self.reviving = False
+        """True while circus is asked for a new one."""
 
     def begin(self) -> None:
         """Look, and again each second."""
@@ -66,6 +70,9 @@ class Guard:
         if watcher is None:
             self._forget()
             return
+        if watcher.is_stopped():
+            self._restart(watcher)
+            return
         process = _held(watcher)
         if process is None or not processes.alive(process):
             self._revive(watcher)
@@ -87,11 +94,21 @@ class Guard:
         logger.error("aurora: the plugin (pid %s) %s: it is ended by force, and started again", process.pid, why)
         processes.kill(process)
 
+    def _restart(self, watcher: Any) -> None:
+        """Have circus start a watcher that it has stopped, since it could start no process; with its lock, or later."""
+        self._forget()
+        with contextlib.suppress(ConflictError):
+            watcher.start().add_done_callback(_report)
+
     def _revive(self, watcher: Any) -> None:
         """Have circus start the next one; with its lock or without, nothing else has to do with this watcher now."""
         for pid in list(watcher.processes):
             watcher.reap_process(pid)
-        watcher.manage_processes().add_done_callback(_report)
+        self.reviving = True
+        try:
+            watcher.manage_processes().add_done_callback(_report)
+        finally:
+            self.reviving = False
         process = _held(watcher)
         if process is not None:
             self._take(process)

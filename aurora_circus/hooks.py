@@ -10,13 +10,12 @@ What it adds:
 - ``reloadconfig`` of a file that would take down what runs is refused (``refusals``).
 - Every command is remembered with its sender, so that the plugin knows whose wish it was, also of a system circus
   holds for stopped, and also of what was said while the plugin was away.
-- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each the
-  whole process group is gone before its turn is over.
+- A shutdown goes in reverse order: a system is signalled when everything that depends on it is gone, and of each
+  everybody is gone before its turn is over, whoever has left its group or lost its parent included.
+- Whoever of a system loses its parent becomes circusd's child, and each system bears marks (``adoption``).
 - ``reload`` and SIGHUP start and replace nothing behind the plugin's back.
 - A system's environment is exactly what its settings say, unmangled, and without what is between us and systemd.
-- Why a process could not be started is kept, for the plugin to say.
-- circusd's own timers go by a clock that nobody sets: by the machine's, one set back an hour would be an hour without
-  a look at who has died, the plugin included.
+- Whatever the clock is set to, circusd looks after its processes, and says why one could not be started (``mending``).
 - The plugin is kept up (``guard``), circusd stays findable (``presence``), and a fleet has one circusd (``claim``).
 - A plugin whose circusd is kept (``kept``) is told how that was started.
 - On Windows, a stop is asked for before it is done by force.
@@ -37,19 +36,19 @@ from circus import __version__ as circus_version
 from circus import logger
 from circus.commands import errors
 from circus.controller import Controller
-from circus.process import Process as CircusProcess
 from circus.sighandler import SysHandler
-from circus.watcher import Watcher
-from tornado.ioloop import IOLoop
 
-from aurora_circus import locks, processes, refusals, upkeep
+from aurora_circus import adoption, locks, marks, mending, processes, refusals, upkeep
 from aurora_circus.endpoints import CIRCUSD_LOCK
 from aurora_circus.facts import Process
+from aurora_circus.marks import Mark
 from aurora_circus.notify import PRIVATE
 
 WINDOWS = sys.platform == "win32"
 SAY_AGAIN = 0.05
 """Seconds after which a quit that was not heard is said again."""
+REVIVE = 1.0
+"""Seconds after which a plugin that could not be started, for want of descriptors, say, is tried again."""
 KEPT = 500
 """Commands that are remembered for the plugin."""
 TAKES_LOCK = frozenset(
@@ -78,6 +77,7 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
             logger.error("aurora: another circusd runs this fleet (it holds %s): this one ends", watcher.working_dir)
             _insist_on_quit(arbiter.ctrl)
             return False
+        upkeep.starts()
         global _whole_fleet  # noqa: PLW0603 - one circusd, one state; circus gives hooks no place for it
         _whole_fleet = False
         _show(watcher)
@@ -88,8 +88,11 @@ def before_start(watcher: Any, arbiter: Any, **_: Any) -> bool:
 def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Give the process its environment; refuse a second one beside the first (``reload``, ``set``)."""
     watcher.aurora_error = None
-    if _is_plugin(watcher):  # refused on Windows alone, where it gets no SIGHUP in place of a successor
+    if _is_plugin(watcher):
+        watcher.loop.call_later(REVIVE, _revive, watcher)
         upkeep.hand_on(watcher)
+        adoption.bear(watcher, Mark(watcher.working_dir, marks.PLUGIN), sealed=False)
+        # refused on Windows alone, where it gets no SIGHUP in place of a successor
         return arbiter._exclusive_running_command not in {"arbiter_reload", "watcher_reload"} or not watcher.processes
     if arbiter._exclusive_running_command in {"arbiter_reload", "watcher_reload", "watcher_do_action"}:
         return False
@@ -102,20 +105,32 @@ def before_spawn(watcher: Any, arbiter: Any, **_: Any) -> bool:
         **settings["env"],
         "PORT": str(port),
         "AURORA_PORT": str(port),
-        "AURORA_SYSTEM": settings["key"],
     }
+    adoption.bear(watcher, _mark(watcher))
     return True
+
+
+def _revive(watcher: Any) -> None:
+    """Start the plugin again where it could not be started: circus gives a watcher up for that."""
+    arbiter = watcher.arbiter
+    if watcher.aurora_error is None or not watcher.is_stopped() or arbiter._stopping or _whole_fleet:
+        return
+    if watcher in arbiter.watchers:
+        watcher._start()
 
 
 def before_stop(watcher: Any, arbiter: Any, **_: Any) -> bool:
     """Keep the order of a shutdown; tell the plugin when ``reloadconfig`` brings a system down."""
+    if _is_plugin(watcher):
+        upkeep.stops(arbiter)
     if _whole_fleet or arbiter._stopping:
         if _is_plugin(watcher):
             _await_gone([each for each in arbiter.watchers if "aurora" in each.optnames])
+            _end_strays(watcher, arbiter)
         else:
             _await_gone(_dependents(watcher, arbiter))
             for leader in _leaders(watcher):
-                processes.terminate_followers(leader)
+                processes.terminate_others(leader, _mark(watcher))
     elif arbiter._exclusive_running_command == "arbiter_reload_config":
         _remember(arbiter, {"command": "reconfigured", "properties": {"name": watcher.name}, "client": None})
     return True
@@ -168,45 +183,34 @@ def install() -> None:
         if job[0] is not None and job[0].startswith(OURS.encode()):
             upkeep.heard()
         said = _read(job[1])
-        refusal = None if said is None else _listen(self, job[0], said)
-        if said is None or refusal is None:
+        heard = None if said is None else _listen(self, job[0], said)
+        if said is None or heard is None:
             return original(self, job)
-        cast = said.get("msg_type") == "cast"
-        return self.send_error(said.get("id"), *job, refusal, cast=cast, errno=errors.COMMAND_ERROR)
+        if "reason" in heard:
+            _remember(self.arbiter, heard)
+            cast = said.get("msg_type") == "cast"
+            return self.send_error(said.get("id"), *job, heard["reason"], cast=cast, errno=errors.COMMAND_ERROR)
+        if heard["command"] != "set":
+            _remember(self.arbiter, heard)  # whatever comes of it, whose wish it was is known first
+            return original(self, job)
+        if mending.carried_out(self, original, job):  # what is set may be refused, and what is left for us comes after
+            _remember(self.arbiter, heard)
+        return None
 
     def quit_(self: Any) -> None:
         self.controller.loop.add_callback_from_signal(_quit_by_signal, self.controller)
 
     Controller.__init__, Controller.start, Controller.dispatch = init, begin, dispatch
     SysHandler.quit = quit_
-    Watcher._process_class = property(_starter)
-    IOLoop.time = _time  # type: ignore[method-assign] # tornado says that it may be another clock than time.time()
-
-
-def _time(self: IOLoop) -> float:
-    return time.monotonic()
-
-
-def _starter(watcher: Any) -> Any:
-    """Return what starts a process as circus does, and keeps why that failed: circus itself only logs it."""
-
-    def start(*given: Any, **named: Any) -> Any:
-        try:
-            return CircusProcess(*given, **named)
-        except Exception as error:
-            if "aurora_error" not in watcher.optnames:
-                watcher.optnames += ("aurora_error",)
-            watcher.aurora_error = str(error) or type(error).__name__
-            raise
-
-    return start
+    mending.install()
 
 
 def _plugin_to_keep(arbiter: Any) -> Any:
-    """Return the plugin's watcher, unless it is being stopped, or is stopped."""
+    """Return the plugin's watcher, unless it is being stopped, or was stopped by anything but a start that failed."""
     if arbiter._stopping or arbiter._restarting or _whole_fleet:
         return None
-    return next((each for each in arbiter.watchers if _is_plugin(each) and each.is_active()), None)
+    ours = (each for each in arbiter.watchers if _is_plugin(each))
+    return next((each for each in ours if each.is_active() or (each.is_stopped() and upkeep.failed())), None)
 
 
 def _quit_by_signal(controller: Any) -> None:
@@ -232,11 +236,11 @@ def _read(message: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _listen(controller: Any, client: bytes | None, said: dict[str, Any]) -> str | None:
-    """Remember a command that changes something, before circus begins with it; return why it must not, if so.
+def _listen(controller: Any, client: bytes | None, said: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what is to be remembered of a command before circus begins with it; None for what changes nothing.
 
-    With it is remembered who said it, and whether circus will refuse it since another is under way. What circus will
-    not understand is not remembered at all.
+    That is who said it, whether circus will refuse it since another is under way, and as ``reason`` why it must not be
+    carried out, if so. What circus will not understand changes nothing.
     """
     global _whole_fleet  # noqa: PLW0603
     arbiter, name, properties = controller.arbiter, said["command"], said["properties"]
@@ -257,10 +261,9 @@ def _listen(controller: Any, client: bytes | None, said: dict[str, Any]) -> str 
             upkeep.farewell(arbiter)
     who = None if client is None else client.decode("ascii", "replace")
     if who is not None and who.startswith(OURS):
-        return reason  # what the plugin says is nobody's wish
+        return None  # what the plugin says is nobody's wish
     entry = {"command": name, "properties": properties, "client": who, "refused": refused, "whole": everything}
-    _remember(arbiter, entry if reason is None else {**entry, "refused": True, "reason": reason})
-    return reason
+    return entry if reason is None else {**entry, "refused": True, "reason": reason}
 
 
 def _is_understood(controller: Any, name: str, properties: dict[str, Any]) -> bool:
@@ -319,33 +322,56 @@ def _dependents(watcher: Any, arbiter: Any) -> list[Any]:
 
 
 def _await_gone(watchers: list[Any]) -> None:
-    """Wait until the process groups of ``watchers``, all told to end by now, are gone; end them by force when late.
+    """Wait until everybody of ``watchers``, all told to end by now, is gone; end them by force when late.
 
     This blocks circusd, which has nothing else to do any more, for the longest grace period and a second at most.
     """
+    moment = processes.moment()
     for watcher in watchers:
         deadline = time.monotonic() + watcher.graceful_timeout
         for leader in _leaders(watcher):
-            if _group_gone(leader, deadline):
+            if _all_gone(_mark(watcher), leader, deadline, moment):
                 continue
             logger.warning("aurora: %s outlived its %g s of grace: SIGKILL", watcher.name, watcher.graceful_timeout)
-            processes.kill(leader)
-            _group_gone(leader, time.monotonic() + SHUTDOWN_MARGIN)
+            processes.kill_all(leader, _mark(watcher))
+            _all_gone(_mark(watcher), leader, time.monotonic() + SHUTDOWN_MARGIN)
 
 
 def _leaders(watcher: Any) -> list[Process]:
-    """Return the processes that circus holds for a watcher; dead ones too, since others of their groups may live."""
+    """Return the processes that circus holds for a watcher; dead ones too, since others that came of them may live."""
     return [leader for each in watcher.processes.values() if (leader := processes.identify(each.pid)) is not None]
 
 
-def _group_gone(leader: Process, deadline: float) -> bool:
-    """Wait until nobody runs in the group of ``leader``; False when ``deadline`` came first."""
-    while running := processes.members(leader):
-        left = deadline - time.monotonic()
+def _all_gone(mark: Mark, leader: Process, deadline: float, moment: int | None = None) -> bool:
+    """Wait until nobody of the system that ``leader`` leads runs; False when ``deadline`` came first."""
+    while running := processes.left(leader, mark, moment):
+        left, moment = deadline - time.monotonic(), None
         if left <= 0:
             return False
         processes.await_end(running[0], left)
     return True
+
+
+def _end_strays(watcher: Any, arbiter: Any) -> None:
+    """End what still runs of this fleet, whoever it was left by: circusd's systems are gone by now."""
+    graces = {each.name: each.graceful_timeout for each in arbiter.watchers}
+    left = processes.left_of(watcher.working_dir, graces)
+    left.pop(marks.PLUGIN, None)
+    began = time.monotonic()
+    for key, strays in left.items():
+        logger.warning("aurora: left over of %s: %s", key, ", ".join(f"pid {each.pid}" for each in strays))
+        processes.terminate_all(strays[0], Mark(watcher.working_dir, key))
+    for key, strays in left.items():
+        mark = Mark(watcher.working_dir, key)
+        if not _all_gone(mark, strays[0], began + graces.get(key, 0.0)):
+            processes.kill_all(strays[0], mark)
+            _all_gone(mark, strays[0], time.monotonic() + SHUTDOWN_MARGIN)
+    adoption.wait_for_orphans({pid for each in arbiter.watchers for pid in each.processes})
+
+
+def _mark(watcher: Any) -> Mark:
+    settings = json.loads(watcher._options["aurora"])
+    return Mark(settings.get("run_dir", ""), settings["key"])
 
 
 def _is_plugin(watcher: Any) -> bool:

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aurora_circus import settings
+from aurora_circus import marks, settings
 from aurora_circus.facts import Process
 
 VARIABLE = "AURORA_KEPT"
 """In the environment of circusd and of the plugin."""
 MARK = "down"
+WISHES = "wishes"
+"""A file beside it: this end is a service manager's, at a shutdown perhaps, and no wish of an operator ends with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ class Kept:
 
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return the environment for the next circusd, made from its plugin's ``own``."""
-        values = {name: value for name, value in own.items() if name not in {VARIABLE, "PYTHONPATH"}}
+        values = {name: value for name, value in own.items() if name not in {VARIABLE, "PYTHONPATH", *marks.ALL}}
         if self.pythonpath is not None:
             values["PYTHONPATH"] = self.pythonpath
         return {**values, VARIABLE: self.dumps()}
@@ -98,3 +100,17 @@ def marked(run_dir: str) -> bool:
 def unmark(run_dir: str) -> None:
     """Say that the fleet is wanted up again. ``OSError``: it cannot be said."""
     (Path(run_dir) / MARK).unlink(missing_ok=True)
+
+
+def keep_wishes(run_dir: str) -> None:
+    """Have the next orderly end keep what was wished. ``OSError``: it cannot be said."""
+    (Path(run_dir) / WISHES).touch(mode=0o600)
+
+
+def wishes_last(run_dir: str) -> bool:
+    """Say whether this end keeps what was wished, and forget that it does."""
+    try:
+        (Path(run_dir) / WISHES).unlink()
+    except OSError:
+        return False
+    return True

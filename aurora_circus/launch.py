@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aurora_circus
-from aurora_circus import kept, locks, processes
+from aurora_circus import kept, locks, marks, processes
 from aurora_circus.clock import Clock, pause
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError
@@ -167,14 +167,15 @@ def run(
 def environment() -> dict[str, str]:
     """Return our environment; where we run from a bare checkout, circusd is told where that is.
 
-    Only there: the systems inherit it.
+    Only there: the systems inherit it. Marks are left out: run from within a system, this is no part of that.
     """
+    own = {name: value for name, value in os.environ.items() if name not in marks.ALL}
     root = str(Path(aurora_circus.__path__[0]).parent)
     here = os.path.realpath(sys.path[0] or ".")  # ``python -m`` puts the current directory there
     if here != root or any(os.path.realpath(each) == root for each in sys.path[1:]):
-        return dict(os.environ)
+        return own
     others = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}
+    return {**own, "PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}
 
 
 def terminate(fleet: Fleet, process: Process) -> bool:

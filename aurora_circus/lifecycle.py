@@ -88,12 +88,15 @@ class Lifecycle:
         self.verified: bool | None = None
         self.error: str | None = None
         """Why it is not healthy, in words; None when it is, or is wanted down."""
+        self.failure: tuple[float, str] | None = None
+        """When and why it last failed, whatever became of it since."""
         self.down_since: float | None = None
         self.due: float | None = None
         """When something becomes of this state by itself; None where nothing does."""
         self._after: Literal["stop", "restart", "rejoin", "recover"] | None = None
         self._never_healthy = True
         self._adopted = False
+        self._leftover = False
         self._again = False
         self._holder: Holder | None = None
         self.external = False
@@ -197,6 +200,11 @@ class Lifecycle:
         self.due = at + self.system.restart.start_timeout
         self._probe_at = at
 
+    def leave(self, process: Process) -> None:
+        """Take note of what an earlier circusd has left: it serves until its turn has come, and is replaced then."""
+        self.process = process
+        self._leftover = True
+
     def resume(self, at: float, state: State, due: float | None) -> None:
         """Go on as ``waiting``, ``backoff`` or ``failed`` after everything that knew of it died."""
         policy = self.system.restart
@@ -213,6 +221,7 @@ class Lifecycle:
         self.began = at if self.began is None else self.began
         self._never_healthy = True
         self._adopted = False
+        self._leftover = False
         self._enter(State.STARTING, at)
         self.due = at + SPAWN_PATIENCE
         details: dict[str, object] = {"cause": cause, "attempt": self.attempt, "of": self.system.max_attempts}
@@ -267,12 +276,14 @@ class Lifecycle:
         assert process is not None  # noqa: S101 - the caller compared it
         lived = None if self.spawned_at is None else round(at - self.spawned_at, 3)
         details = {"pid": process.pid, "code": how.code, "signal": how.signal, "last_line": how.last_line}
-        answer: Answer = [Record(self.system.key, "server_exited", {**details, "after": lived})]
+        ending = self.state in {State.STOPPING, State.UNHEALTHY} and self._after is not None
+        asked = ending or not self.wanted
+        answer: Answer = [Record(self.system.key, "server_exited", {**details, "after": lived, "asked": asked})]
         self._probe_at = self._stable_at = None
         if self.state is State.WAITING:
             self.process = None
             return answer if self.wanted else [*answer, *self._stopped(at)]
-        if self.state in {State.STOPPING, State.UNHEALTHY} and self._after is not None:
+        if ending:
             return answer  # what is left of its group has the rest of the grace period
         self.error = str(how)
         if self.state is State.STARTING and holder is not None:
@@ -291,6 +302,13 @@ class Lifecycle:
     def _down(self, at: float) -> Answer:
         """Nothing of it runs any more: go on to what was to come after."""
         after, self._after = self._after, None
+        if self._leftover and self.process is not None:
+            self._leftover = False
+            ended = {"pids": [self.process.pid], "forced": False}
+            return [Record(self.system.key, "leftover_ended", ended), *self._go_on(at, after)]
+        return self._go_on(at, after)
+
+    def _go_on(self, at: float, after: str | None) -> Answer:
         self.process = None
         self.external = False
         if after == "stop" or not self.wanted:
@@ -304,6 +322,7 @@ class Lifecycle:
 
     def _recover(self, at: float) -> Answer:
         key, policy, of = self.system.key, self.system.restart, self.system.max_attempts
+        self._fail(at)
         answer: Answer = []
         if self.attempt and self._never_healthy:
             answer.append(Record(key, "restart_failed", {"attempt": self.attempt, "of": of, "reason": self.error}))
@@ -360,6 +379,11 @@ class Lifecycle:
         hanging = self.state is State.UNHEALTHY and self._after is None
         if not self.wanted or (self.state not in {State.STARTING, State.HEALTHY} and not hanging):
             return []
+        if not outcome.made:
+            self._probe_at = at + SECOND_LOOK
+            if self.state is State.STARTING and self.due is not None:  # who knows whether it is up
+                self.due = max(self.due, at + SECOND_LOOK + self.system.probe.timeout)
+            return []
         key = self.system.key
         self.last, self.last_at = outcome, at
         if outcome.verified is not None:
@@ -411,6 +435,7 @@ class Lifecycle:
 
     def _unhealthy(self, at: float) -> Answer:
         assert self.process is not None  # noqa: S101 - only what has a process is probed
+        self._fail(at)
         self._enter(State.UNHEALTHY, at)
         if not self.system.autonomous:
             self._probe_at = at + self.system.probe.interval
@@ -490,6 +515,9 @@ class Lifecycle:
 
     def _set_down(self, at: float) -> None:
         self.down_since = at if self.down_since is None else self.down_since
+
+    def _fail(self, at: float) -> None:
+        self.failure = (at if self.down_since is None else self.down_since, self.error or "no answer")
 
     def _forget(self) -> None:
         """Start counting anew: an operator's word ends whatever went before."""

@@ -15,6 +15,8 @@ LATE = 5.0
 """Seconds without a look at circusd, or beyond a probe's time, after which this controller is not healthy."""
 FEEDS = 4
 """How often the watchdog is fed within its time: losing some, or being late with one, does not count."""
+UNWATCHED = 60.0
+"""The same time where the manager does not watch: then only that all is ready is said again."""
 _NAMED = 5
 """How many systems are named in one state."""
 _LONGEST = 300
@@ -81,7 +83,7 @@ class Liveness:
     def __init__(self, watchdog: float | None) -> None:
         """``watchdog``: seconds after which the manager replaces what it hears nothing of; None: it does not watch."""
         self._watchdog = watchdog
-        self._ready = False
+        self._every = (watchdog or UNWATCHED) / FEEDS
         self._fed: float | None = None
         self._said = ""
         self._over = False
@@ -91,18 +93,13 @@ class Liveness:
         if self._over:
             return None
         lines = []
-        if view.well and not self._ready:
-            self._ready = True
-            lines.append("READY=1")
-            if self._watchdog is not None:  # a life of ours that was taken down may have put it out
-                lines.append(f"WATCHDOG_USEC={round(self._watchdog * 1e6)}")
-        if (
-            view.well
-            and self._watchdog is not None
-            and (self._fed is None or now - self._fed >= self._watchdog / FEEDS)
-        ):
+        if view.well and (self._fed is None or now - self._fed >= self._every):
+            lines.append("READY=1")  # again and again: the manager may have started its main process anew meanwhile
+            if self._watchdog is not None:
+                if self._fed is None:  # a life of ours that was taken down may have put it out
+                    lines.append(f"WATCHDOG_USEC={round(self._watchdog * 1e6)}")
+                lines.append("WATCHDOG=1")
             self._fed = now
-            lines.append("WATCHDOG=1")
         text = words(view)
         if text != self._said:
             self._said = text

@@ -18,7 +18,7 @@ import psutil
 
 from aurora_circus import claim, locks, ports, processes
 from aurora_circus.clock import pause
-from aurora_circus.endpoints import CHOSEN, CIRCUSD_LOCK, chosen_ports, endpoints
+from aurora_circus.endpoints import CHOSEN, CIRCUSD_LOCK, chosen_ports, endpoints, guard
 from aurora_circus.errors import AuroraError
 from aurora_circus.facts import Process
 from aurora_circus.files import open_regular, same_place
@@ -187,9 +187,13 @@ def _say(fleet: Fleet, command: str, timeout: float = PING_PATIENCE, **propertie
     """Say something to circusd and return its answer; None when there is none in time, or none that makes sense.
 
     It knows us for the command line by the name of our end of the wire.
+
+    Raises:
+        MachineError: it could be somebody else who answers there.
     """
     import zmq  # noqa: PLC0415 - 50 ms, and needed only where there is a doubt
 
+    guard(endpoints(fleet)[0])
     context = zmq.Context()
     wire = context.socket(zmq.DEALER)
     wire.setsockopt(zmq.LINGER, 0)

@@ -12,7 +12,7 @@ from aurora_circus.fleet import Fleet, Memory
 
 HELD = frozenset({State.BACKOFF, State.FAILED})
 """The states that are taken up again as they were."""
-_TIMES = ("due", "down_since")
+_TIMES = ("due", "down_since", "failed_at")
 
 
 def _check(memory: Memory) -> None:
@@ -28,6 +28,8 @@ def _check(memory: Memory) -> None:
         "due": (int, float, type(None)),
         "down_since": (int, float, type(None)),
         "error": (str, type(None)),
+        "failed_at": (int, float, type(None)),
+        "failure": (str, type(None)),
         "port": (int, type(None)),
     }
     for name, kind in kinds.items():
@@ -48,6 +50,8 @@ def remember(fleet: Fleet) -> dict[str, Memory]:
             due=each.due if each.state in HELD else None,
             down_since=each.down_since,
             error=each.error if each.state in HELD else None,
+            failed_at=each.failure and each.failure[0],
+            failure=each.failure and each.failure[1],
             process=each.process,
             port=each.system.port,
         )
@@ -82,11 +86,10 @@ def thaw(frozen: object, shift: float) -> tuple[dict[str, Memory], list[str]]:
             memory = Memory(**values)
             _check(memory)
             process = None if memory.process is None else Process(int(memory.process[0]), float(memory.process[1]))
-            due = None if memory.due is None else memory.due - shift
-            down_since = None if memory.down_since is None else memory.down_since - shift
-            memories[key] = dataclasses.replace(
-                memory, state=State(memory.state), process=process, due=due, down_since=down_since
-            )
+            times: dict[str, Any] = {
+                name: None if (at := getattr(memory, name)) is None else at - shift for name in _TIMES
+            }
+            memories[key] = dataclasses.replace(memory, state=State(memory.state), process=process, **times)
         except (TypeError, ValueError, KeyError, IndexError) as error:
             faults.append(f"what was saved of {key} is not understood and left out: {error}")
     return memories, faults

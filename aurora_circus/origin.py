@@ -34,7 +34,9 @@ def _in_use(config: Config) -> bool:
     """Say whether anything of the fleet in that directory lives."""
     from aurora_circus import leftovers, lookup  # noqa: PLC0415 - psutil takes 25 ms, and most calls need none of it
 
-    return lookup.find(config.fleet) is not None or bool(leftovers.surviving(leftovers.known(config.fleet)))
+    return lookup.find(config.fleet) is not None or bool(
+        leftovers.surviving(config.fleet, leftovers.known(config.fleet))
+    )
 
 
 def _source(state: Path) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from aurora_circus.escapes import clean
 from aurora_circus.facts import Holder
 
 _WINDOWS = sys.platform == "win32"
@@ -180,6 +181,6 @@ def _belongs_elsewhere(port: int, pids: list[int]) -> bool | None:
 def _command(pid: int) -> str | None:
     try:
         found = psutil.Process(pid)
-        return (" ".join(found.cmdline()) or found.name())[:200]
+        return clean(" ".join(found.cmdline()) or found.name())[:200]  # anybody may put anything there
     except psutil.Error:
         return None

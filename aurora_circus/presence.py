@@ -1,10 +1,14 @@
 """Keeps a circusd findable: its sockets and its pidfile are made again when somebody has removed them.
 
+A pidfile that cannot be written at the start, since the disk is full, is what circus itself dies of; here it comes
+later.
+
 It runs within circusd and on its loop, and must never block. Unix only: elsewhere there are no such files. Whoever
 removes the run directory of a fleet that runs (a clean-up of /tmp, an ``rm -rf .aurora``) would otherwise leave one
 that nobody can talk to any more, and beside which a second one may be started.
 """
 
+import contextlib
 import os
 import stat
 import sys
@@ -15,7 +19,7 @@ from typing import Any
 from circus import logger
 from circus.pidfile import Pidfile
 
-from aurora_circus import claim
+from aurora_circus import claim, means
 
 if sys.platform == "win32":
 
@@ -28,6 +32,43 @@ else:
     def _is_ours(found: os.stat_result) -> bool:
         """Say whether it belongs to us."""
         return found.st_uid == os.geteuid()
+
+
+def install() -> None:
+    """Have circusd begin although its pidfile cannot be written just now: :class:`Presence` writes it when it can."""
+
+    def create(self: Any, pid: int) -> None:
+        try:
+            write_pidfile(self.fname, pid)
+        except OSError as error:
+            logger.warning("aurora: %s cannot be written yet: %s", self.fname, means.told(error))
+
+    Pidfile.create = create
+
+
+def write_pidfile(path: str, pid: int) -> None:
+    """Write a pidfile, whole or not at all: circus leaves an empty one, and a descriptor open each time.
+
+    Raises:
+        RuntimeError: it names another process that lives.
+        OSError: it cannot be written.
+    """
+    other = Pidfile(path).validate()
+    if other == pid:
+        return
+    if other:
+        message = f"the pidfile {path} names process {other}, which lives"
+        raise RuntimeError(message)
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NONBLOCK", 0), 0o644)
+    try:
+        os.write(descriptor, f"{pid}\n".encode())
+        os.fsync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+        raise
+    finally:
+        os.close(descriptor)
 
 
 class Presence:
@@ -48,7 +89,7 @@ class Presence:
                 if not os.path.lexists(path):
                     _private(os.path.dirname(path))  # noqa: PTH120 - once a second, and seldom more than this
                     make()
-                    logger.warning("aurora: %s was removed while circusd runs; it is there again", path)
+                    logger.warning("aurora: %s was not there while circusd runs; it is there again", path)
         except Exception as error:  # noqa: BLE001 - zmq's, the system's, circus's own: all mean the same, later again
             if str(error) != self._fault:
                 logger.error("aurora: what circusd is found by cannot be made again: %s", error)
@@ -64,7 +105,7 @@ class Presence:
         arbiter = self._arbiter
         found: list[tuple[str, Callable[[], object]]] = []
         if arbiter.pidfile:  # on Windows there is none, nor a socket
-            found.append((arbiter.pidfile, lambda: Pidfile(arbiter.pidfile).create(os.getpid())))
+            found.append((arbiter.pidfile, lambda: write_pidfile(arbiter.pidfile, os.getpid())))
         for endpoint, wire in (
             (arbiter.endpoint, arbiter.ctrl.ctrl_socket),
             (arbiter.pubsub_endpoint, arbiter.evpub_socket),

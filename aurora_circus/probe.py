@@ -10,6 +10,7 @@ The rule: healthy is 200 within the timeout, unless the body is a JSON object wh
 """
 
 import asyncio
+import errno
 import json
 from collections.abc import Mapping
 
@@ -32,6 +33,8 @@ OK = 200
 """The one status that means healthy."""
 LEAST_METRICS_TIME = 0.05
 """Seconds that the metrics get, however long health has taken."""
+OUT_OF_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+"""What a connection fails by for want of something of ours, or the machine's; the system has nothing to do with it."""
 METRICS: Mapping[str, type | tuple[type, ...]] = {
     "autonomous_mode": bool,
     "tasks_processed": (int, float),
@@ -43,11 +46,18 @@ METRICS: Mapping[str, type | tuple[type, ...]] = {
 """The metrics a system may give of itself, and what they must be to be believed."""
 
 
+class _NotMadeError(Exception):
+    """There was nothing to ask with."""
+
+
 async def look(port: int, settings: Probe) -> Outcome:
     """Probe 127.0.0.1:``port`` once; never raises, and is back within ``settings.timeout`` seconds."""
     now = asyncio.get_running_loop().time
     began = now()
-    status, body, trouble = await _get(port, settings.path, settings.timeout)
+    try:
+        status, body, trouble = await _get(port, settings.path, settings.timeout)
+    except _NotMadeError as error:
+        return Outcome(ok=False, reason=str(error), made=False)
     latency = now() - began
     if trouble is not None:
         return Outcome(ok=False, reason=trouble)
@@ -60,14 +70,21 @@ async def look(port: int, settings: Probe) -> Outcome:
     metrics = _metrics(report, settings.metrics)
     if settings.metrics_path is not None and len(metrics) < len(METRICS):
         left = max(settings.timeout - latency, LEAST_METRICS_TIME)
-        status, body, trouble = await _get(port, settings.metrics_path, left)
+        try:
+            status, body, trouble = await _get(port, settings.metrics_path, left)
+        except _NotMadeError as error:
+            trouble = str(error)
         if trouble is None and status == OK:
             metrics = {**_metrics(_object(body), settings.metrics), **metrics}
     return Outcome(ok=True, latency=latency, metrics=metrics)
 
 
 async def _get(port: int, path: str, timeout: float) -> tuple[int, bytes, str | None]:  # noqa: ASYNC109 - it is the probe's
-    """Return (status, body, None), or (0, b"", what went wrong)."""
+    """Return (status, body, None), or (0, b"", what went wrong).
+
+    Raises:
+        _NotMadeError: for want of means of our own.
+    """
     what = f"GET {path} on port {port}"
     try:
         async with asyncio.timeout(timeout):
@@ -87,6 +104,8 @@ async def _get(port: int, path: str, timeout: float) -> tuple[int, bytes, str | 
         cut = said if len(said) <= MOST_SAID else said[: MOST_SAID - 1] + "…"
         return 0, b"", f"{what}: no HTTP/1.1 came back: {cut}"
     except (OSError, h11.LocalProtocolError) as error:
+        if isinstance(error, OSError) and error.errno in OUT_OF_MEANS:
+            raise _NotMadeError(f"{what} cannot be asked for: {error.strerror}") from error
         return 0, b"", f"{what}: {error}"
     return status, body, None
 

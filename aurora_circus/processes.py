@@ -1,8 +1,9 @@
 """Processes as the operating system knows them: who lives, how one ended, and the end of whole groups. An adapter.
 
-A process is known by pid and start time, never by its pid alone. Each system leads a group of its own, and what is
-asked or ended is always the whole of it. Nothing here waits but what says so. What each function does is said in
-:mod:`~aurora_circus.unix`, and of Windows in :mod:`~aurora_circus.windows`.
+A process is known by pid and start time, never by its pid alone. Each system leads a group of its own, and has
+whoever came of it: what is asked or ended is always the whole of it. Nothing here waits but what says so. What each
+function does is said in :mod:`~aurora_circus.unix` and :mod:`~aurora_circus.families`, and of Windows in
+:mod:`~aurora_circus.windows`.
 """
 
 import sys
@@ -14,8 +15,10 @@ from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
 
 if sys.platform == "win32":
+    from aurora_circus import windows as families
     from aurora_circus import windows as system
 else:
+    from aurora_circus import families
     from aurora_circus import unix as system
 
 Watch = system.Watch
@@ -31,9 +34,18 @@ lineage = system.lineage
 members = system.members
 stopped = system.stopped
 terminate = system.terminate
-terminate_followers = system.terminate_followers
 thaw = system.thaw
 watch = system.watch
+
+everybody = families.everybody
+forget = families.forget
+kill_all = families.kill_all
+left = families.left
+left_of = families.left_of
+moment = families.moment
+terminate_all = families.terminate_all
+terminate_others = families.terminate_others
+zombies = families.zombies
 
 _LOOK = 0.02
 """Seconds between two looks at a process where the system has no event for its end."""

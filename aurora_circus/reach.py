@@ -92,7 +92,7 @@ def _nobody(context: Context, client: Client, pid: int | None) -> AuroraError:
     if pid is None:
         from aurora_circus import leftovers  # noqa: PLC0415 - only for what goes wrong
 
-        left = leftovers.surviving(leftovers.known(context.fleet))
+        left = leftovers.surviving(context.fleet, leftovers.known(context.fleet))
         names = ", ".join(f"{key} (pid {group[0].pid})" for key, group in left.items())
         going_on = f"still running, and watched by nobody: {names}\n" if names else ""
         return NotRunningError(

@@ -14,6 +14,7 @@ from aurora_circus import facts, logs, ports, processes
 from aurora_circus.clock import Clock
 from aurora_circus.facts import Exit, Fact, Holder, Process, State
 from aurora_circus.lifecycle import Lifecycle
+from aurora_circus.marks import Mark
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,12 @@ class Surroundings(Protocol):
 
     def aside(self, work: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:  # noqa: ANN401 - any work
         """Have work done in a thread."""
+
+    def ending(self, work: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:  # noqa: ANN401 - any work
+        """Have work done in a thread for what ends, which waits for no disk."""
+
+    def mark(self, key: str) -> Mark:
+        """Return what a system bears."""
 
 
 class Reaper:
@@ -121,7 +128,7 @@ class Reaper:
 
         That it ended is said whatever goes wrong with the details: nobody would look at it again.
         """
-        at = self._driver.clock.monotonic()
+        at, moment = self._driver.clock.monotonic(), processes.moment()
         how, holder = Exit(), None
         try:
             how = await self._how(key, process)
@@ -136,7 +143,7 @@ class Reaper:
             watch = self._watched.pop(process, None)
             if watch is not None:
                 watch.close()
-            self._driver.start(self._sweep(key, process), f"end of the group of {key}")
+            self._driver.start(self._sweep(key, process, moment), f"end of the group of {key}")
 
     async def _how(self, key: str, process: Process) -> Exit:
         seen = processes.exit_status(process)
@@ -162,21 +169,40 @@ class Reaper:
         holder: Holder | None = await self._driver.aside(ports.holder, life.system.port)
         return holder
 
-    async def _sweep(self, key: str, process: Process) -> None:
-        """Wait until nobody of the group of ``process``, which is dead, runs any more, and say so."""
-        while others := [each for each in processes.members(process) if each != process]:
-            watch = processes.watch(others[0])
-            if watch is None:
-                await asyncio.sleep(EXIT_PATIENCE)  # this system has no event for it, or it has just ended
-                continue
-            ended = asyncio.Event()
-            try:
-                watch.notify(self._loop, ended.set)
-                await ended.wait()
-            except OSError as error:  # out of whatever it takes: it is looked at again
-                log.error("%s: nothing will tell of the end of process %d: %s", key, others[0].pid, error)
-                await asyncio.sleep(LOOK_AGAIN)
-            finally:
-                watch.close()
+    async def _sweep(self, key: str, process: Process, moment: int) -> None:
+        """Wait until nobody of the system that ``process``, which is dead, has led runs any more, and say so."""
+        while others := await self._left(key, process, moment):
+            for each in others:
+                await self._end_of(key, each)
+            moment = processes.moment()
+        processes.forget(process)
         self._driver.tell(facts.Gone(self._driver.clock.monotonic(), key, process))
         self._ending.pop(process, None)
+
+    async def _left(self, key: str, process: Process, moment: int) -> list[Process]:
+        """Return who else is left of the system; that nobody is, is said only of a machine that could be looked at."""
+        while True:
+            try:
+                left = await self._driver.ending(processes.left, process, self._driver.mark(key), moment)
+            except OSError as error:
+                log.error("%s: who is left of it cannot be seen: %s", key, error)
+                await asyncio.sleep(LOOK_AGAIN)
+            else:
+                return [each for each in left if each != process]
+
+    async def _end_of(self, key: str, process: Process) -> None:
+        """Wait for the end of one process, or for a while where nothing tells of it."""
+        watch = processes.watch(process)
+        if watch is None:
+            if processes.alive(process):
+                await asyncio.sleep(EXIT_PATIENCE)  # this system has no event for it
+            return
+        ended = asyncio.Event()
+        try:
+            watch.notify(self._loop, ended.set)
+            await ended.wait()
+        except OSError as error:  # out of whatever it takes: it is looked at again
+            log.error("%s: nothing will tell of the end of process %d: %s", key, process.pid, error)
+            await asyncio.sleep(LOOK_AGAIN)
+        finally:
+            watch.close()

@@ -10,13 +10,14 @@ import hashlib
 import os
 import re
 import shlex
+import stat
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import aurora_circus
-from aurora_circus import readback, settings
+from aurora_circus import marks, readback, settings
 from aurora_circus.config import AT_SPAWN, Command, Config
 from aurora_circus.endpoints import endpoints, socket_dir
 from aurora_circus.errors import MachineError
@@ -31,11 +32,14 @@ __all__ = ["PLUGIN", "SHELL", "endpoints", "make_directories", "prepare_endpoint
 PLUGIN = "aurora"
 """The watcher that runs the plugin."""
 SHELL = (
+    f"export {marks.LEADER}=$$; "
     '{ [ -f "$0" ] || [ ! -e "$0" ]; } && true 2>/dev/null >>"$0" || exec "$@" >/dev/null 2>&1; exec "$@" >>"$0" 2>&1'
 )
 """Runs its arguments with their output appended to the file ``$0``; where that cannot be opened, without.
 
-What is there and no regular file is not even tried: a FIFO that nobody reads would be opened for ever."""
+What is there and no regular file is not even tried: a FIFO that nobody reads would be opened for ever.
+Whoever comes of it bears its pid, which is that of the system's leader: :mod:`~aurora_circus.marks`.
+"""
 RUNNER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from aurora_circus import runner; runner.main()"
 """On Windows: runs a system by ``runner``, whatever else that interpreter is used for."""
 PLUGIN_RUNNER = "from circus import plugins; plugins.main()"
@@ -47,6 +51,7 @@ _FIRST = 1000
 """The priority of what depends on nothing; the plugin's is above it, a dependent's below that of all it needs."""
 _STEP = 10
 """Between the priorities of two systems, so that a watcher of somebody's own fits in."""
+_PRIVATE = 0o600
 _ALWAYS: Mapping[str, str] = {"singleton": "True", "numprocesses": "1", "copy_env": "True", "max_age": "0"}
 
 
@@ -81,16 +86,30 @@ def render(config: Config, *, python: str, platform: str = sys.platform) -> str:
 def write(text: str, path: Path) -> None:
     """Put ``text`` into the file ``path``, whole or not at all, and for its owner only: it may hold secrets.
 
+    A file that holds it already is left as it is: that takes no room on a disk that has none.
+
     Raises:
         MachineError: it cannot be written; what was there before is still there.
     """
     try:
+        if _holds(path, text.encode()):
+            return
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8", newline="\n")  # /dev/stdout, say: nothing to be replaced
         else:
             _replace(text, path)
     except OSError as error:
         raise MachineError(f"writing {path}: {error.strerror}") from error
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Say whether a regular file holds just that, and is its owner's alone."""
+    try:
+        found = path.lstat()
+        own = sys.platform == "win32" or stat.S_IMODE(found.st_mode) == _PRIVATE
+        return stat.S_ISREG(found.st_mode) and own and found.st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _replace(text: str, path: Path) -> None:
@@ -212,7 +231,7 @@ def _plugin(fleet: Fleet, form: _Unix) -> Section:
         "send_hup": form.send_hup,
         "graceful_timeout": "10",
         "priority": str(_FIRST + _STEP),
-        "max_retry": "-1",
+        "max_retry": "1",
         **_hooks(*form.plugin_hooks),
         "fleet": settings.dumps(fleet),
         "aurora_commands": "",

@@ -108,6 +108,7 @@ def explanation(answer: Status, now: float, advice: Advice) -> str:
         what,
         *_drilled(answer, now),
         *_why(answer, state),
+        *_failed(answer, now),
         *_next(answer, now),
         *_asked(answer, now),
         *_who(answer),
@@ -157,6 +158,16 @@ def _why(answer: Status, state: str) -> list[str]:
     if not cause or state in WITHOUT_NOTE:
         return []
     return [f"Why: {clean(cause)}."]
+
+
+def _failed(answer: Status, now: float) -> list[str]:
+    """Return what went wrong last, where that is not what is wrong now."""
+    last = answer.get("last_failure")
+    if not isinstance(last, Mapping) or last.get("reason") == answer.get("cause"):
+        return []
+    at = moment(last.get("at"))
+    when = "" if at is None else f" at {terminal.clock_time(at, now)}"
+    return [f"Last failure{when}: {clean(last.get('reason'))}."]
 
 
 def _next(answer: Status, now: float) -> list[str]:

@@ -95,9 +95,12 @@ def _make(path: str, mode: int) -> None:
 
 def _private(path: str, where: Where, faults: Faults, *, links: bool = True) -> None:
     """Refuse a directory that is not ours; close one that is ours alone and open to others."""
-    found = _look(path, links=links)
+    link = _look(path, links=False)
+    found = _look(path) if links else link
     mode = stat.S_IMODE(found.st_mode)
-    if not stat.S_ISDIR(found.st_mode):
+    if stat.S_ISLNK(link.st_mode) and link.st_uid not in {_user(), 0}:
+        faults.say(where, f"{path}, a link that belongs to user {link.st_uid}", f"one of user {_user()}, who runs it")
+    elif not stat.S_ISDIR(found.st_mode):
         faults.say(where, f"{path}, which is no directory", "a directory")
     elif found.st_uid != _user():
         faults.say(where, f"{path}, which belongs to user {found.st_uid}", f"one of user {_user()}, who runs it")

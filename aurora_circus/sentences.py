@@ -107,9 +107,10 @@ def _started(details: Details) -> str:
 
 
 def _exited(details: Details) -> str:
-    how = Exit(details.get("code"), details.get("signal"), None)
+    how = Exit(details.get("code"), details.get("signal"), asked=bool(details.get("asked")))
     lived = "" if details.get("after") is None else f" after {duration(details['after'])}"
-    last = details.get("last_line") if details.get("code") != 0 else None  # of who went in peace it explains nothing
+    peace = how.in_peace or details.get("code") == 0  # of who went in peace it explains nothing
+    last = None if peace else details.get("last_line")
     return f"pid {details['pid']} {how}{lived}{_because(last)}"
 
 
@@ -136,10 +137,19 @@ def _conflict(details: Details) -> str:
     return f"port {details['port']} is held by {Holder(details.get('pid'), details.get('command'))}"
 
 
+def _leftover(details: Details) -> str:
+    pids = ", ".join(f"pid {each}" for each in details["pids"])
+    return f"left over from an earlier life, and ended{' by force' if details.get('forced') else ''}: {pids}"
+
+
 def _drill(details: Details) -> str:
     if details["phase"] == "over":
         return f"drill {details['fault']} is over: {details['why']}"
     return f"drill {details['fault']} begins, for {duration(details['seconds'])} at most, asked for by {details['by']}"
+
+
+def _short(reason: object) -> str:
+    return "can be made again" if reason is None else f"cannot be made, and nobody is judged by that: {reason}"
 
 
 def _command(details: Details) -> str:
@@ -151,6 +161,7 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "controller_started": lambda of: f"the controller runs (pid {of['pid']}, under circusd {of['circusd']})",
     "controller_stopped": _controller_stopped,
     "controller_error": lambda of: f"the controller failed at {of['step']}: {of['error']}",
+    "controller_short": lambda of: f"{of['of']} {_short(of['reason'])}",
     "controller_away": lambda of: f"nothing was looked at for {duration(of['seconds'])}: suspended, or out of time",
     "command_refused": lambda of: f"{of['verb']}, asked for by {of['by']}, was refused: {of['reason']}",
     "circusd_replaced": lambda of: f"circusd (pid {of['old']}) is replaced by pid {of['new']}{_because(of.get('why'))}",
@@ -169,6 +180,7 @@ _SENTENCES: Mapping[str, Callable[[Details], str]] = {
     "server_failed": _failed,
     "server_stopping": lambda of: f"stopping: {_WHY.get(of['why'], of['why'])}",
     "server_stopped": lambda _: "stopped",
+    "leftover_ended": _leftover,
     "port_conflict": _conflict,
     "command": _command,
     "drill": _drill,

@@ -1,17 +1,18 @@
 """What a service manager runs: ``up`` in the foreground, without a terminal, that may be killed and started again.
 
 Its end says what is to become of it: 0 when the fleet was taken down on purpose, anything else when it is to be
-started again. Whoever starts it again finds what the last one left: a circusd that nobody watches any more is replaced,
-and the systems go on until each is.
+started again. Whoever starts it again goes on with what the last one has left: no system is touched, unless circusd is
+stuck and has to be replaced.
 """
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 import psutil
 
-from aurora_circus import bring_up, launch, lookup, processes
+from aurora_circus import bring_up, kept, launch, lookup, processes
 from aurora_circus.bring_up import Order
 from aurora_circus.context import Context
 from aurora_circus.errors import MachineError
@@ -19,11 +20,10 @@ from aurora_circus.facts import Process
 from aurora_circus.files import shift
 from aurora_circus.notify import SERVED_BY
 
-END_PATIENCE = 5.0
-"""Seconds for a process to be gone after SIGKILL, and for a plugin to notice that its circusd is; it takes one."""
+PLUGIN_CLASS = "aurora_circus.plugins.aurora.AuroraPlugin"
+"""What the plugin's command line names."""
 OUTPUT_BYTES = 5_000_000
 """The size from which on a service's own output becomes a backup when it is started again."""
-PLUGIN_CLASS = "aurora_circus.plugins.aurora.AuroraPlugin"
 
 
 def serve(order: Order) -> int:
@@ -36,16 +36,18 @@ def serve(order: Order) -> int:
     context.terminal.forgiving = True  # nobody reads along, and that is no reason to end anything
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    running = lookup.find(context.fleet)
-    if running is not None:
-        _take_over(context, running)
     me = processes.identify(os.getpid())
     os.environ[SERVED_BY] = "" if me is None else f"{me.pid}:{me.started!r}"
-    code = bring_up.up(order)
-    if code == 0 and (other := lookup.find(context.fleet)) is not None:
-        context.terminal.warn(f"somebody else has started this fleet meanwhile (circusd, pid {other.pid})")
-        return 1
-    return code
+    while True:
+        running = lookup.find(context.fleet)
+        if running is None:
+            code = bring_up.up(order)
+            if code != 0 or lookup.find(context.fleet) is None:
+                return code
+            # somebody else was quicker: the last plugin, it may be, which keeps a circusd that nobody serves
+        elif _is_left(context, running):
+            context.terminal.warn(f"going on with what a service that was killed has left: circusd, pid {running.pid}")
+            return bring_up.attach(order, running)
 
 
 def served_by(circusd: Process) -> Process | None:
@@ -73,26 +75,33 @@ def prepare_output(path: Path) -> None:
         raise MachineError(f"moving {path} away: {error.strerror}") from error
 
 
-def _take_over(context: Context, circusd: Process) -> None:
-    """End a circusd whose service was killed; everything else that runs this fleet is left alone."""
+def _is_left(context: Context, circusd: Process) -> bool:
+    """Say whether to go on with a circusd; False when it was stuck and is no more.
+
+    Raises:
+        MachineError: somebody else runs it.
+    """
     server = served_by(circusd)
     name = context.fleet.name
-    if server is None:
+    if server is None and processes.alive(circusd):
         raise MachineError(
             f"the fleet {name} runs already (circusd, pid {circusd.pid}), and was not started as a service\n"
             f"take that one down first: {context.advice('down')}"
         )
-    if processes.alive(server):
+    if server is not None and processes.alive(server):
         raise MachineError(f"the fleet {name} is served already, by pid {server.pid}")
-    context.terminal.warn(
-        f"circusd (pid {circusd.pid}) is left of a service that was killed (pid {server.pid}): it is replaced; "
-        "the systems go on until each is"
-    )
+    if lookup.ask_pid(context.fleet) == circusd.pid:
+        return True
+    context.terminal.warn(f"circusd (pid {circusd.pid}) is left of a service that was killed, and stuck: it is ended")
     plugins = _plugins(circusd)
-    _kill(circusd)
-    for each in plugins:  # it ends by itself, unless somebody has stopped it
-        if not launch.await_end(each, END_PATIENCE):
-            _kill(each)
+    with contextlib.suppress(OSError):  # else the plugin, which keeps a circusd whose `up` is gone, is in our way
+        kept.mark(context.fleet.run_dir)
+    if not launch.end(circusd):
+        raise MachineError(f"circusd (pid {circusd.pid}) is still there after SIGKILL")
+    for each in plugins:
+        if processes.stopped(each):  # any other one ends by itself now
+            processes.end(each)
+    return False
 
 
 def _plugins(circusd: Process) -> list[Process]:
@@ -102,16 +111,3 @@ def _plugins(circusd: Process) -> list[Process]:
     except psutil.Error:
         return []
     return [found for pid in ours if (found := processes.identify(pid)) is not None]
-
-
-def _kill(process: Process) -> None:
-    if not processes.alive(process):
-        return
-    try:
-        psutil.Process(process.pid).kill()
-    except psutil.NoSuchProcess:
-        return
-    except psutil.Error as error:
-        raise MachineError(f"SIGKILL to pid {process.pid}: {error}") from error
-    if not launch.await_end(process, END_PATIENCE):
-        raise MachineError(f"pid {process.pid} is still there {END_PATIENCE:g} s after SIGKILL")

@@ -16,7 +16,7 @@ from waitress.wasyncore import dispatcher
 
 from aurora_circus.api import Api
 from aurora_circus.errors import MachineError
-from aurora_circus.wire import MOST_BODY, Httpd
+from aurora_circus.wire import MOST_BODY, MOST_CONNECTIONS, Httpd
 
 BACKLOG = 1024
 """Connections that wait to be accepted; beyond it, a client tries again after a second."""
@@ -26,7 +26,7 @@ LIMITS = {
     "cleanup_interval": 10,  # a request that is not all there after one to two of these is dropped
     "channel_timeout": 60,  # idle, or taking nothing of its answer
     "channel_request_lookahead": 1,  # reads while a request runs, to notice a client that leaves
-    "connection_limit": 200,  # beyond it, whoever does nothing for the longest makes room
+    "connection_limit": 2 * MOST_CONNECTIONS,  # beyond it nobody is accepted: all of them are being answered
     "backlog": BACKLOG,
     "max_request_header_size": 16_384,
     "max_request_body_size": MOST_BODY + 1,  # the first size that waitress refuses

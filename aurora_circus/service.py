@@ -137,7 +137,9 @@ def service_of(wish: Wish) -> Service:
     if config.source == NO_FILE:
         raise ConfigError(["a service needs a fleet.toml, and there is none here: aurora-circus init writes one"])
     windows = wish.platform == "win32"
-    environment = {} if windows else launch.environment()
+    environment = launch.environment()
+    if windows and environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+        raise ConfigError(["a task of Windows has no PYTHONPATH: found a bare checkout, expected: pip install ."])
     log = str(Path(fleet.log_dir) / "service.log")
     folders = [str(Path(config.file).parent), fleet.run_dir, fleet.log_dir, endpoints.socket_dir(fleet)]
     folders += [each.working_dir for each in config.commands.values()]
@@ -145,7 +147,7 @@ def service_of(wish: Wish) -> Service:
         fleet=fleet.name,
         file=config.file,
         argv=_argv(wish, log if windows else None),
-        environ={name: environment[name] for name in KEPT if environment.get(name)},
+        environ={name: environment[name] for name in KEPT if environment.get(name) and not windows},
         stop_within=2 * take_down.Patience.of(config).longest + service_plan.STOP_MARGIN,
         system=wish.system,
         user=_user(wish),

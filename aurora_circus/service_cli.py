@@ -76,7 +76,8 @@ def serve(output: str | None, **options: str | None) -> None:
     from aurora_circus import serve as serving  # noqa: PLC0415
 
     context = load(**options)
-    raise SystemExit(serving.serve(bring_up.Order(context=context, ini=launch.ini_path(context.config))))
+    order = bring_up.Order(context=context, ini=launch.ini_path(context.config), wishes_last=True)
+    raise SystemExit(serving.serve(order))
 
 
 COMMANDS = (install_service, uninstall_service, serve)

@@ -76,6 +76,8 @@ class System:
     """Seconds between SIGTERM and SIGKILL."""
     log: str = ""
     """The file that the system writes its output to."""
+    run_dir: str = ""
+    """The fleet's, by which a process that has gone astray is known for one of this fleet."""
     env: dict[str, str] = field(default_factory=dict)
     probe: Probe = field(default_factory=Probe)
     restart: Restart = field(default_factory=Restart)

@@ -68,6 +68,11 @@ class StateFile:
         self._wanted = json.dumps(state, indent=1).encode() + b"\n"
         self._wake()
 
+    def look(self) -> None:
+        """Have what was saved written again where somebody has removed the file; returns at once."""
+        if self._written is not None:
+            self._wake()
+
     def clear(self) -> None:
         """Have the file removed; returns at once."""
         self._wanted = None

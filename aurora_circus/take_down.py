@@ -59,7 +59,7 @@ def down(context: Context) -> int:
             terminal.warn(f"\nno longer watching; circusd was told to end, and goes on with that (pid {process.pid})")
             return 1
     known = leftovers.known(fleet)
-    if not leftovers.surviving(known):
+    if not leftovers.surviving(fleet, known):
         raise NotRunningError(
             f"the fleet {fleet.name} is not running, and nothing is left of it\nstart it: {context.advice('up')}"
         )
@@ -116,7 +116,7 @@ def circusd(context: Context, process: Process) -> int:
                 return _stuck(context, process, known)
             limit = duration(patience.longest)
             terminal.warn(f"circusd (pid {process.pid}) is still there after {limit}, and does not answer: killed")
-    code = _rest(context, known) if leftovers.surviving(known) else 0
+    code = _rest(context, known) if leftovers.surviving(context.fleet, known) else 0
     if code == 0:
         terminal.say(f"The fleet {context.fleet.name} is down, after {duration(clock.monotonic() - began)}.")
     return code
@@ -147,14 +147,18 @@ def _rest(context: Context, known: Mapping[str, Process]) -> int:
         context.terminal.say(f"{duration(after):>8}  {clean(key):<24}  {how}")
 
     order = [each.key for each in reversed(context.config.systems)]
-    alive = {key: known[key] for key in leftovers.surviving(known)}
-    left = leftovers.end(alive, order, Patience.of(context.config).graces, gone, context.clock)
+    alive = {
+        key: known[key] if key in known else everybody[0]
+        for key, everybody in leftovers.surviving(context.fleet, known).items()
+    }
+    graces = Patience.of(context.config).graces
+    left = leftovers.end(context.fleet.run_dir, alive, order, graces, gone, context.clock)
     if left:
         context.terminal.warn(
-            f"still running, even after SIGKILL: {', '.join(f'{key} (pid {known[key].pid})' for key in left)}"
+            f"still running, even after SIGKILL: {', '.join(f'{key} (pid {alive[key].pid})' for key in left)}"
         )
         if sys.platform != "win32":
-            pids = ",".join(str(known[key].pid) for key in left)
+            pids = ",".join(str(alive[key].pid) for key in left)
             context.terminal.warn(f"look at them: ps -o pid,stat,wchan,args -g {pids}")
         return 1
     leftovers.forget_state(context.fleet)
@@ -162,7 +166,7 @@ def _rest(context: Context, known: Mapping[str, Process]) -> int:
 
 
 def _stuck(context: Context, process: Process, known: Mapping[str, Process]) -> int:
-    alive = [f"{key} (pid {group[0].pid})" for key, group in leftovers.surviving(known).items()]
+    alive = [f"{key} (pid {group[0].pid})" for key, group in leftovers.surviving(context.fleet, known).items()]
     limit = duration(Patience.of(context.config).longest)
     context.terminal.warn(
         f"circusd (pid {process.pid}) is still there after {limit}; still running: {', '.join(alive) or 'none'}"

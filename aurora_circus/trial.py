@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aurora_circus import leftovers, logs, ports, probe, processes
+from aurora_circus import leftovers, logs, marks, ports, probe, processes
 from aurora_circus.clock import Clock
 from aurora_circus.config import AT_SPAWN, Command, Config
 from aurora_circus.facts import Exit, Holder, Outcome, Process
 from aurora_circus.interrupts import Interrupts
 from aurora_circus.lifecycle import STARTING_LOOKS
+from aurora_circus.marks import Mark
 from aurora_circus.render import by_runner
 from aurora_circus.settings import System
 from aurora_circus.terminal import clean, duration, state
@@ -103,12 +104,13 @@ def _running(  # noqa: PLR0913, PLR0917 - one system's surroundings
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a system while this block lasts, and end its whole group then; what stays is put into ``left``."""
     argv, how = _command(system, command, log)
+    folder = str(log.parent)
     argv = [each.replace(AT_SPAWN, str(port)) for each in argv]
 
     def end(leader: Process, child: "subprocess.Popen[bytes]") -> None:
         graces = {system.key: system.graceful_timeout}
         with interrupts.held():  # no signal ends that half-way
-            left.extend(leftovers.end({system.key: leader}, [system.key], graces, lambda *_: None, clock))
+            left.extend(leftovers.end(folder, {system.key: leader}, [system.key], graces, lambda *_: None, clock))
             if not left:
                 child.wait()
 
@@ -117,7 +119,7 @@ def _running(  # noqa: PLR0913, PLR0917 - one system's surroundings
             child = subprocess.Popen(
                 argv,
                 cwd=command.working_dir,
-                env=_environment(system, port),
+                env=_environment(system, port, folder),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -138,10 +140,11 @@ def _command(system: System, command: Command, log: Path) -> tuple[list[str], Ma
         return list(command.argv), {"start_new_session": True, **account}
 
 
-def _environment(system: System, port: int) -> Mapping[str, str]:
-    """Return what circusd's hook gives it."""
-    own = {"PORT": str(port), "AURORA_PORT": str(port), "AURORA_SYSTEM": system.key}
-    return {**os.environ, **system.env, **own}
+def _environment(system: System, port: int, folder: str) -> Mapping[str, str]:
+    """Return what circusd's hook gives it; it bears the mark of a fleet that is there for this trial alone."""
+    us = processes.identify(os.getpid())
+    own = {"PORT": str(port), "AURORA_PORT": str(port)}
+    return {**os.environ, **system.env, **own, **marks.environment(Mark(folder, system.key), (us,) if us else ())}
 
 
 def _account(command: Command, option: str) -> str | int | None:

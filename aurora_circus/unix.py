@@ -28,7 +28,11 @@ _ENDED = frozenset("ZXx")
 
 
 def identify(pid: int) -> Process | None:
-    """Return who ``pid`` is now, zombies included; None when there is no such process."""
+    """Return who ``pid`` is now, zombies included; None when there is no such process.
+
+    Raises:
+        MachineError: that cannot be seen, for want of a descriptor, say.
+    """
     if _LINUX:
         fields = _stat(pid)
         return None if fields is None else Process(pid, float(fields[19]))
@@ -39,9 +43,12 @@ def identify(pid: int) -> Process | None:
 
 
 def alive(process: Process) -> bool:
-    """Say whether ``process`` itself still runs; a zombie does not."""
+    """Say whether ``process`` itself still runs; a zombie does not, where it can be told from who does."""
     if _LINUX:
-        fields = _stat(process.pid)
+        try:
+            fields = _stat(process.pid)
+        except MachineError:
+            return _is_there(os.kill, process.pid)
         return fields is not None and float(fields[19]) == process.started and fields[0] not in _ENDED
     try:
         found = psutil.Process(process.pid)
@@ -53,7 +60,10 @@ def alive(process: Process) -> bool:
 def stopped(process: Process) -> bool:
     """Say whether ``process`` was stopped (SIGSTOP, Ctrl-Z) and not continued; one under a debugger is not."""
     if _LINUX:
-        fields = _stat(process.pid)
+        try:
+            fields = _stat(process.pid)
+        except MachineError:
+            return False
         return fields is not None and float(fields[19]) == process.started and fields[0] == "T"
     try:
         found = psutil.Process(process.pid)
@@ -87,7 +97,10 @@ def exit_status(process: Process) -> tuple[int | None, str | None] | None:
     Linux keeps a zombie's wait status as field 52 of /proc/PID/stat (proc_pid_stat(5)); it may be read with the same
     rights that ptrace asks for.
     """
-    fields = _stat(process.pid) if _LINUX else None
+    try:
+        fields = _stat(process.pid) if _LINUX else None
+    except MachineError:
+        return None
     if fields is None or float(fields[19]) != process.started or fields[0] not in _ENDED:
         return None
     return from_exit_code(os.waitstatus_to_exitcode(int(fields[49])))
@@ -107,11 +120,17 @@ def _signal_name(number: int) -> str:
 
 
 def members(leader: Process) -> list[Process]:
-    """Return who runs in the group that ``leader`` leads, without zombies, the leader first where it lives."""
-    current = identify(leader.pid)
-    if current is not None and current != leader:
-        return []  # the pid, and so the group, is somebody else's by now
-    found = [each for pid in _group(leader.pid) if (each := identify(pid)) is not None and alive(each)]
+    """Return who runs in the group that ``leader`` leads, without zombies, the leader first where it lives.
+
+    Where that cannot be seen, for want of a descriptor, say, the leader stands for all of them while there are any.
+    """
+    try:
+        current = identify(leader.pid)
+        if current is not None and current != leader:
+            return []  # the pid, and so the group, is somebody else's by now
+        found = [each for pid in _group(leader.pid) if (each := identify(pid)) is not None and alive(each)]
+    except (MachineError, OSError):
+        return [leader] if _is_there(os.killpg, leader.pid) else []
     return sorted(found, key=lambda each: each.pid != leader.pid)
 
 
@@ -151,12 +170,43 @@ def thaw(leader: Process) -> bool:
     return _signal_group(leader, signal.SIGCONT)
 
 
-def terminate_followers(leader: Process) -> None:
-    """Send SIGTERM to everybody in the group but ``leader``, whom somebody else tells."""
-    for each in members(leader):
-        if each != leader:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(each.pid, signal.SIGTERM)
+def send(process: Process, number: signal.Signals) -> bool:
+    """Send a signal to ``process`` itself, and to nobody who has its pid by now; False when it is gone.
+
+    Raises:
+        MachineError: the signal was refused.
+    """
+    try:
+        descriptor = _descriptor(process.pid)
+        try:
+            if not alive(process):
+                return False
+            if descriptor is not None and sys.platform == "linux":
+                signal.pidfd_send_signal(descriptor, number)
+            else:
+                os.kill(process.pid, number)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+    except ProcessLookupError:
+        return False
+    except OSError as error:
+        raise MachineError(f"{number.name} to process {process.pid}: {error.strerror}") from error
+    return True
+
+
+def _descriptor(pid: int) -> int | None:
+    """Return what stands for the process that has this pid now; None where the system has no such thing.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    try:
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        raise
+    except OSError:  # a kernel before 5.3, or out of descriptors
+        return None
 
 
 def _signal_group(leader: Process, number: signal.Signals) -> bool:
@@ -231,7 +281,11 @@ def watch(process: Process) -> Watch | None:
             return None
     except OSError:
         return None
-    if identify(process.pid) != process:
+    try:
+        meant = identify(process.pid) == process
+    except MachineError:
+        meant = False
+    if not meant:
         found.close()
         return None
     return found
@@ -244,10 +298,27 @@ def _group(number: int) -> Iterator[int]:
                 yield pid
 
 
+def _is_there(signal_to: Callable[[int, int], object], number: int) -> bool:
+    """Say whether there is such a process, or such a group, dead or alive: the one thing that takes no descriptor."""
+    try:
+        signal_to(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _stat(pid: int) -> list[str] | None:
-    """Return /proc/PID/stat from field 3 on (index 0 is the state); None when there is no such process."""
+    """Return /proc/PID/stat from field 3 on (index 0 is the state); None when there is no such process.
+
+    Raises:
+        MachineError: it cannot be read, for want of a descriptor, say.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
+    except OSError as error:
+        raise MachineError(f"looking at process {pid}: {error.strerror}") from error
     return text[text.rindex(b")") + 2 :].decode("ascii").split()

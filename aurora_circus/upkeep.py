@@ -13,7 +13,7 @@ from typing import Any
 
 from circus import logger
 
-from aurora_circus import claim, kept, processes
+from aurora_circus import claim, kept, presence, processes
 from aurora_circus.guard import Guard
 from aurora_circus.presence import Presence
 
@@ -21,6 +21,10 @@ _FOLDER = os.getcwd()  # noqa: PTH109 - as a text
 _kept = kept.take(os.environ)
 """How this circusd was started by whoever keeps it; the systems are not to inherit it."""
 _guard: Guard | None = None
+_failed = False
+"""Whether the plugin's watcher was stopped because no process could be started."""
+_BY_ITSELF = frozenset({"manage_watchers", "arbiter_start_watchers", "watcher_start"})
+"""What circus is about when it stops a watcher of which nobody has said that it is to be stopped."""
 
 
 def claim_fleet(arbiter: Any) -> None:
@@ -28,6 +32,7 @@ def claim_fleet(arbiter: Any) -> None:
 
     Whoever keeps us has looked at the mark, and removed it, before he started us.
     """
+    presence.install()
     run_dir = _run_dir(arbiter)
     if run_dir is None:
         return
@@ -44,10 +49,10 @@ def begin(arbiter: Any, wanted: Callable[[], Any]) -> None:
     global _guard  # noqa: PLW0603 - circusd makes itself a new arbiter for some changes of its configuration
     if _guard is not None:
         _guard.close()
-    presence = Presence(arbiter)
+    found_by = Presence(arbiter)
 
     def find() -> Any:
-        presence.look()
+        found_by.look()
         return wanted()
 
     _guard = Guard(arbiter.loop.asyncio_loop, find)
@@ -58,6 +63,24 @@ def heard() -> None:
     """Take note that the plugin has said something."""
     if _guard is not None:
         _guard.beat()
+
+
+def starts() -> None:
+    """Take note that circus starts the plugin's watcher."""
+    global _failed  # noqa: PLW0603 - as above
+    _failed = False
+
+
+def stops(arbiter: Any) -> None:
+    """Take note that circus stops the plugin's watcher, and whether that is because it could start no process."""
+    global _failed  # noqa: PLW0603 - as above
+    reviving = _guard is not None and _guard.reviving
+    _failed = not arbiter._stopping and (reviving or arbiter._exclusive_running_command in _BY_ITSELF)
+
+
+def failed() -> bool:
+    """Say whether the plugin is down for want of a process, and not of a wish."""
+    return _failed
 
 
 def farewell(arbiter: Any) -> None:

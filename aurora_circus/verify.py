@@ -180,7 +180,7 @@ class Chain:
             elif place.link:
                 self._compare(place, bare, first, seq)
         elif seq in self._places:
-            self._again(place, bare, first, seq)
+            self._again(place, seq)
             return
         elif first > self._last + 1:
             jump = _Jump(self._last + 1, first - 1, place.file, place.line)
@@ -214,16 +214,13 @@ class Chain:
         )
         self._find("changed", text, place.line, seq)
 
-    def _again(self, place: _Place, bare: bytes, first: int, seq: int) -> None:
+    def _again(self, place: _Place, seq: int) -> None:
         """Take in a record whose number was there before."""
         other = self._places[seq]
         if other.link and other.link == place.link and other.file != place.file:
             self._note("copy", f"the same as in {other.file}", place.line, seq)
             return
         self._find("twice", f"record {seq} is here twice, before in {other.file}, line {other.line}", place.line, seq)
-        before = _Place("", 0, BEGIN) if first == 1 else self._places.get(first - 1)
-        if other.should is not None and before is not None and link(before.link, bare) == place.link:
-            self._places[seq] = place  # the true one
 
     def _settle(self, following: int | None = None) -> None:
         """Decide about a number that was too high, now that the line behind it fits, with number ``following``."""
@@ -231,7 +228,7 @@ class Chain:
             return
         jump, seq = self._doubt
         self._doubt = None
-        if following is not None and following == jump.first + 1 != seq + 1:
+        if following == jump.first + 1:
             text = f"changed: its number is not {seq} but {jump.first}"
             self._findings.append(Finding("changed", text, jump.file, jump.line, None, seq))
             self._places[jump.first] = self._places.pop(seq)

@@ -85,6 +85,7 @@ def explain(  # noqa: PLR0913 - what is known, each from where it is
         "for_seconds": round(now - life.since, 3),
         "wanted": life.wanted,
         "cause": error(fleet, life),
+        "last_failure": life.failure and {"at": stamp(life.failure[0]), "reason": life.failure[1]},
         "listener": identity if life.process is not None else None,
         "attempts_used": life.attempt,
         "attempts_left": max(0, life.system.max_attempts - life.attempt),
@@ -125,7 +126,7 @@ def _next(fleet: Fleet, life: Lifecycle) -> tuple[str, float | None]:
         case State.UNHEALTHY if when is None:
             return f"nothing, it is not autonomous: aurora-circus restart {key}", None
         case State.UNHEALTHY | State.STOPPING:
-            return "SIGKILL to what is left of its process group", when
+            return "SIGKILL to what is left of it", when
         case State.BACKOFF:
             return f"attempt {life.attempt} of {life.system.max_attempts}", when
         case State.FAILED if when is None:

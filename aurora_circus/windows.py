@@ -14,7 +14,7 @@ assert sys.platform == "win32"  # noqa: S101 - for the type checker: elsewhere t
 import asyncio  # noqa: E402 - what follows is there on Windows only
 import contextlib  # noqa: E402
 import os  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
+from collections.abc import Callable, Iterable, Iterator  # noqa: E402
 from typing import Literal  # noqa: E402
 
 import psutil  # noqa: E402
@@ -22,6 +22,7 @@ import psutil  # noqa: E402
 from aurora_circus import winapi  # noqa: E402
 from aurora_circus.errors import MachineError  # noqa: E402
 from aurora_circus.facts import Process  # noqa: E402
+from aurora_circus.marks import Mark  # noqa: E402
 
 _NAMED = {
     winapi.KILLED: "SIGKILL",
@@ -195,9 +196,51 @@ def _each(leader: Process, what: Literal["suspend", "resume"]) -> bool:
     return bool(group)
 
 
-def terminate_followers(leader: Process) -> None:
-    """See ``unix``; here the runner tells all of them."""
+def moment() -> int:
+    """See ``families``; here the job knows everybody, and nobody leaves it."""
+    return 0
+
+
+def everybody(leader: Process, mark: Mark | None, after: int | None = None) -> list[Process]:
+    """See ``families``."""
+    del mark, after
+    return members(leader)
+
+
+left = everybody
+
+
+def forget(leader: Process) -> None:
+    """See ``families``."""
     del leader
+
+
+def terminate_all(leader: Process, mark: Mark | None, after: int | None = None) -> bool:
+    """See ``families``."""
+    del mark, after
+    return terminate(leader)
+
+
+def terminate_others(leader: Process, mark: Mark | None, after: int | None = None) -> None:
+    """See ``families``; here the runner tells all of them."""
+    del leader, mark, after
+
+
+def kill_all(leader: Process, mark: Mark | None, after: int | None = None) -> bool:
+    """See ``families``."""
+    del mark, after
+    return kill(leader)
+
+
+def left_of(run_dir: str, keys: Iterable[str] = (), after: int | None = None) -> dict[str, list[Process]]:
+    """See ``families``; here nobody outlives its runner."""
+    del run_dir, keys, after
+    return {}
+
+
+def zombies() -> list[int]:
+    """See ``families``; Windows has none."""
+    return []
 
 
 def kill(leader: Process) -> bool:

@@ -8,12 +8,14 @@
 - Whoever sends a request or takes an answer too slowly is disconnected; waitress does so with the silent.
 - No thread waits for a client: who has not taken his answers gets no further ones until he has.
 - Old connections keep no new one waiting: when there are too many, the one that is idle the longest goes; where none
-  is, the one that has been sending its request for the longest; then the one that takes nothing of its answer.
+  is, the one that has been sending its request, or taking nothing of its answer, for the longest.
 
 It leans on classes of waitress 3.0 that its documentation does not name. It must never know what is asked.
 """
 
+import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from waitress.channel import HTTPChannel
@@ -23,14 +25,21 @@ from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from aurora_circus.answers import HEADERS, encode, failure
+from aurora_circus.clock import pause
+
+_log = logging.getLogger(__name__)
 
 MOST_BODY = 65_536
 """Bytes of a request's body, its framing included where it is chunked. No call needs one."""
 MOST_DISCARDED = 16 * 2**20
 """Bytes of a refused request that are read all the same."""
+MOST_CONNECTIONS = 200
+"""Connections beyond which a new one takes the place of an old one."""
 MOST_UNSENT = 65_536
 """Bytes of answers that a client has not taken, from which on his next request waits."""
 _VERSIONS = ("1.0", "1.1")
+NO_ROOM_PAUSE = 0.05
+"""Seconds until it is tried again to accept a connection for which there was no descriptor; nothing tells when."""
 _END = b"\r\n\r\n"
 """Stands behind the headers."""
 
@@ -144,7 +153,7 @@ class Channel(HTTPChannel):
     _begun: float = 0
     """When the request that is not all here began to come."""
     _answered = False
-    """Whether there was a request already."""
+    """Whether there was a request already, all of it."""
 
     def received(self, data: bytes) -> bool:
         """Take what has come; note when a request begins."""
@@ -166,24 +175,24 @@ class Channel(HTTPChannel):
     def handle_write(self) -> None:
         """Send what can be sent, and go on with the request that waited for that."""
         super().handle_write()
-        if self._held and self.connected and self.requests and not self.hold():
+        if self._held and not self.hold() and self.connected and self.requests:
             channel: Any = self  # the stubs want a Task
             self.server.add_task(channel)
 
     def service(self) -> None:
         """Answer a request."""
-        super().service()
         self._answered = True
+        super().service()
 
     def reluctance(self) -> tuple[int, float] | None:
         """Say in what order connections make room for others, the least first; None: this one stays."""
         if self.total_outbufs_len:
-            return 2, self.last_activity
+            return 1, self.last_activity
         if self.requests:
             return None
-        if self.request is None and self._answered:
-            return 0, self.last_activity
-        return 1, self.creation_time if self.request is None else self._begun
+        if self.request is not None:
+            return 1, self._begun
+        return (0, self.last_activity) if self._answered else (1, self.creation_time)
 
     def is_slow(self, cutoff: float) -> bool:
         """Say whether a request was half here last time already, or an answer is stuck since ``cutoff``."""
@@ -206,20 +215,47 @@ class Httpd(TcpWSGIServer):
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - waitress's own
         self._waking = threading.Lock()
         self._over = False
+        self._crowded = False
+        """Whether the last connection could not be accepted."""
         super().__init__(*arguments, **named)
 
     def set_reuse_addr(self) -> None:
         """Leave the socket as it is."""
 
     def handle_accept(self) -> None:
-        """Accept a connection, and leave room for another."""
+        """Accept a connection; where there are too many, others make room for it.
+
+        Not before: what is closed while the loop looks around for what to wait for may lend its number to a new one.
+        """
+        others = list(self.active_channels.values())
         super().handle_accept()
-        if len(self._map) < self.adj.connection_limit:
-            return
-        ranks = ((each.reluctance(), each) for each in self.active_channels.values())
-        least = min(((rank, each) for rank, each in ranks if rank), key=lambda each: each[0], default=None)
-        if least:
-            least[1].handle_close()
+        surplus = len(self.active_channels) - MOST_CONNECTIONS
+        if surplus > 0:
+            self._make_room(others, surplus)
+
+    @staticmethod
+    def _make_room(among: Sequence[Any], count: int) -> None:
+        ranks = ((each.reluctance(), each) for each in among)
+        willing = sorted(((rank, each) for rank, each in ranks if rank), key=lambda each: each[0])
+        for _, each in willing[:count]:
+            each.handle_close()
+
+    def accept(self) -> Any:  # noqa: ANN401 - as the one that it stands for
+        """Accept a connection; where there is no descriptor for it, another one makes room, as above.
+
+        waitress would try again as fast as it can, with a traceback in the log each time.
+        """
+        try:
+            accepted = super().accept()
+        except OSError as error:
+            if not self._crowded:
+                _log.error("no connection can be accepted: %s", error)
+            self._crowded = True
+            self._make_room(list(self.active_channels.values()), 1)
+            pause(NO_ROOM_PAUSE)
+            return None
+        self._crowded = False
+        return accepted
 
     def add_task(self, task: Any) -> None:  # noqa: ANN401 - the stubs take it for a Task; it is a Channel
         """Have a channel's next request answered, unless its client has answers to take first."""

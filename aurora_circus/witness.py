@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from aurora_circus import ports, processes, story
+from aurora_circus import marks, ports, processes, story
 from aurora_circus.facts import Process
 from aurora_circus.feed import archive
+from aurora_circus.marks import Mark
 from aurora_circus.oracle import Resources, Sight
 from aurora_circus.records import Record, decode
 from aurora_circus.settings import Fleet
-
-MARK = "AURORA_SYSTEM"
-"""The variable that names a system to its own processes."""
 
 
 class Answers(NamedTuple):
@@ -47,7 +45,7 @@ def look(
         leaders=_leaders(children),
         alive=frozenset(each["pid"] for each in found.values() if each["pid"] and _runs(each["pid"])),
         zombies=[each.pid for pid in (circusd, plugin) if pid for each in _own_children(pid) if _is_zombie(each)],
-        listeners={key: _listens(each) for key, each in found.items() if each["pid"]},
+        listeners={key: _listens(each, Mark(fleet.run_dir, key)) for key, each in found.items() if each["pid"]},
         own={
             name: held for name, pid in (("circusd", circusd), ("plugin", plugin)) if pid and (held := resources(pid))
         },
@@ -98,17 +96,22 @@ def _own_children(pid: int) -> list[psutil.Process]:
 
 
 def _leaders(children: Iterable[psutil.Process]) -> dict[str, list[int]]:
-    """Return who leads a group and bears a system's name, for each system; a child of such a one is part of it."""
+    """Return who leads a group and bears a system's name, for each system; who came of such a one is part of it."""
     found: dict[str, list[int]] = {}
     named: dict[int, str] = {}
+    led_by: dict[int, str] = {}
     for each in children:
         with contextlib.suppress(psutil.Error):
-            key = each.environ().get(MARK)
+            environ = each.environ()
+            key = environ.get(marks.SYSTEM)
             if key and each.status() != psutil.STATUS_ZOMBIE:
                 named[each.pid] = key
+                led_by[each.pid] = environ.get(marks.LEADER, "")
+    leaders = {str(pid) for pid in named}
     for each in children:
         with contextlib.suppress(psutil.Error):
-            if each.pid in named and each.ppid() not in named:
+            astray = led_by.get(each.pid) in leaders - {str(each.pid)}
+            if each.pid in named and each.ppid() not in named and not astray:
                 found.setdefault(named[each.pid], []).append(each.pid)
     return found
 
@@ -125,8 +128,11 @@ def _runs(pid: int) -> bool:
     return known is not None and processes.alive(known)
 
 
-def _listens(each: Mapping[str, Any]) -> bool | None:
+def _listens(each: Mapping[str, Any], mark: Mark) -> bool | None:
     leader: Process | None = processes.identify(each["pid"])
     if leader is None:
         return None
-    return ports.belongs(each["port"], [member.pid for member in processes.members(leader)])
+    ours = ports.belongs(each["port"], [member.pid for member in processes.members(leader)])
+    if ours is not False:
+        return ours
+    return ports.belongs(each["port"], [one.pid for one in processes.everybody(leader, mark)])

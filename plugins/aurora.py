@@ -29,7 +29,9 @@ from aurora_circus.backend import Backend
 from aurora_circus.clock import Clock
 from aurora_circus.control import BUSY_PAUSE, Control
 from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
-from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError
+from aurora_circus.endpoints import guard
+from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError, MachineError
+from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
 from aurora_circus.server import ApiServer, PortTakenError
@@ -46,6 +48,8 @@ THREADS = 4
 """Threads for looks at files and sockets that might take long."""
 STOP_PATIENCE = 2.0
 """Seconds for the last facts of an orderly shutdown to come in."""
+END_PATIENCE = 5.0
+"""Seconds for an earlier plugin that is on its way out."""
 WRITE_PATIENCE = 3.0
 """Seconds for the journal and the state to reach the disk at the end."""
 
@@ -126,6 +130,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             self._leave(1)
 
     async def _begin(self) -> Driver:
+        guard(self.endpoint)
         held = set(await self._control.pids(self._watcher))
         me = next((each for each in processes.lineage() if each.pid in held), None)
         if me is None:
@@ -141,6 +146,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         systems, pids, faults = await self._systems(common)
         state = StateFile(Path(common.run_dir) / "state.json")
         saved = state.load()
+        await self._end_earlier(saved)
         journal = Journal(
             Path(common.log_dir) / "events.jsonl", common.name, common.journal, past=chain.read(saved.get("journal"))
         )
@@ -170,7 +176,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         driver.record(
             "config_loaded", None, {"systems": [each.key for each in systems], "missing": absent, "faults": faults}
         )
-        adopted = driver.adopt(memories, pids)
+        adopted = driver.adopt(memories, pids, await driver.leftovers())
         if adopted:
             log.info("taken over: %s", ", ".join(adopted))
         self._driver = driver
@@ -178,6 +184,25 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._serve(driver)
         driver.begin()
         return driver
+
+    async def _end_earlier(self, saved: Mapping[str, Any]) -> None:
+        """End an earlier plugin of this fleet where one is left, such as one that was stopped when its circusd died.
+
+        It holds the API's port, and once continued it would write on in the journal: there is one brain. One that is
+        just ending has the time for that.
+        """
+        match saved.get("controller"):
+            case [int(pid), int(started) | float(started)] if saved.get("boot") == processes.boot():
+                earlier = Process(pid, float(started))
+            case _:
+                return
+        if earlier in processes.lineage() or not processes.alive(earlier):
+            return
+        if not processes.stopped(earlier):
+            await self._aio.run_in_executor(self._threads, processes.await_end, earlier, END_PATIENCE)
+        if processes.end(earlier):
+            log.warning("an earlier plugin of this fleet (pid %s) was still there: it is ended by force", earlier.pid)
+            await self._aio.run_in_executor(self._threads, processes.await_end, earlier, END_PATIENCE)
 
     async def _systems(self, common: settings.Fleet) -> tuple[list[settings.System], dict[str, list[int]], list[str]]:
         """Read every system's settings from circusd, with the processes it holds; what cannot be read is said."""
@@ -314,8 +339,12 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     def _alive(self) -> None:
         """Push the moment further away at which the C-level watchdog dumps all stacks and ends this process."""
-        faulthandler.dump_traceback_later(HANG, exit=True)
-        self._tether.beat(keeps=self._keeps)
+        try:
+            faulthandler.dump_traceback_later(HANG, exit=True)
+            self._tether.beat(keeps=self._keeps)
+        except Exception:  # such as no memory for the watchdog's thread
+            log.exception("cannot go on; circusd starts me again")
+            self._leave(1)
         self._aio.call_later(LOOK_EVERY, self._alive)
 
     def _keeps(self) -> bool:
@@ -347,7 +376,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     @staticmethod
     def _runs(pid: int) -> bool:
-        process = processes.identify(pid)
+        try:
+            process = processes.identify(pid)
+        except MachineError:
+            return True  # who is there may live, and is not to be ended for that it cannot be seen
         return process is not None and processes.alive(process)
 
 

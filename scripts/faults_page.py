@@ -1,4 +1,4 @@
-"""Makes docs/faults.md of what the last full run of the fault matrix, and the last soak, have written.
+"""Makes docs/faults.md, and three lines of the README, of what the last fault matrix and soak have measured.
 
     faults_page.py [--faults build/faults.json] [--soak build/soak.json] [-o docs/faults.md]
 
@@ -34,6 +34,15 @@ and whether your own fleet keeps them, `aurora-circus drill` measures.
 `make test-faults` runs all of it, `make test` the quick part, `make soak` an hour of random faults;
 `make faults-page` makes this page of what they measured.
 """
+
+
+README_LINES = (
+    ("systems", "killed (SIGKILL)"),
+    ("systems", "stopped (SIGSTOP): connects, and never answers"),
+    ("watcher", "circusd killed under `up -d`"),
+)
+"""What the README shows of it: all the rest is one click away."""
+README_HEAD = "| done to it | noticed | healthy again | slowest answer of the API |\n|---|---|---|---|\n"
 
 
 def number(figures: Json, label: str) -> str:
@@ -101,6 +110,18 @@ def page(faults: Json, soaked: Json | None) -> str:
     return "\n".join(parts)
 
 
+def readme(text: str, lines: list[Json]) -> str:
+    """Return the README with its three lines as they were measured."""
+    named = {(line["group"], line["what"]): line.get("figures", {}) for line in lines}
+    rows = [
+        f"| {what} | " + " | ".join(number(named[group, what], label) for label in COLUMNS[:3]) + " |\n"
+        for group, what in README_LINES
+    ]
+    before, _, rest = text.partition(README_HEAD)
+    _, _, after = rest.partition("\n\n")
+    return f"{before}{README_HEAD}{''.join(rows)}\n{after}"
+
+
 def main() -> int:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -109,8 +130,12 @@ def main() -> int:
     parser.add_argument("-o", dest="out", type=Path, default=Path("docs/faults.md"))
     given = parser.parse_args()
     soaked = json.loads(given.soak.read_text(encoding="utf-8")) if given.soak.exists() else None
-    text = page(json.loads(given.faults.read_text(encoding="utf-8")), soaked)
+    measured = json.loads(given.faults.read_text(encoding="utf-8"))
+    text = page(measured, soaked)
     given.out.write_text(text, encoding="utf-8")
+    page_of_all = Path("README.md")
+    told = readme(page_of_all.read_text(encoding="utf-8"), measured["lines"])
+    page_of_all.write_text(told, encoding="utf-8")
     print(f"{given.out}: {len(text.splitlines())} lines")
     return 0
 

@@ -176,7 +176,7 @@ def test_only_config_validates(module: str) -> None:
 def test_only_the_clock_tells_the_time() -> None:
     """Only ``clock`` imports ``time``; hooks run in circusd, the others are programs of their own."""
     systems = {name for name in MODULES if name.startswith(f"{PACKAGE}.systems.")}
-    allowed = {*own("clock", "hooks", "runner"), *systems}
+    allowed = {*own("clock", "hooks", "mending", "runner"), *systems}
     assert {name for name in MODULES if "time" in tops(imports(name))} <= allowed
 
 

@@ -9,7 +9,21 @@ from typing import Any
 
 import pytest
 
-from aurora_circus import bring_up, launch, leftovers, lookup, operate, preflight, reach, render, session, take_down
+from aurora_circus import (
+    bring_up,
+    keeper,
+    kept,
+    launch,
+    leftovers,
+    lookup,
+    operate,
+    preflight,
+    reach,
+    render,
+    session,
+    succession,
+    take_down,
+)
 from aurora_circus.bring_up import Order
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -85,6 +99,10 @@ class World:
         monkeypatch.setattr(preflight, "inspect", lambda *_, **__: self.findings)
         monkeypatch.setattr(render, "render", self._render)
         monkeypatch.setattr(take_down, "circusd", self._take_down)
+        monkeypatch.setattr(succession, "pause", lambda _: None)
+        monkeypatch.setattr(
+            keeper, "DELAYS", ()
+        )  # a circusd that is gone is given up at once, unless a test is about it
 
     @cached_property
     def context(self) -> Context:
@@ -309,6 +327,27 @@ def ending(world: World, api: FakeApi, code: int, *records: dict[str, Any]) -> N
     api.on("GET /events", route)
 
 
+@pytest.mark.parametrize("wishes_last", [True, False])
+def test_a_service_managers_stop_leaves_what_was_wished(
+    world: World, api: FakeApi, monkeypatch: pytest.MonkeyPatch, wishes_last: bool
+) -> None:
+    """It says so to the plugin before circusd is told; anybody else's stop ends all wishes."""
+    said: list[bool] = []
+    run_dir = world.context.fleet.run_dir
+
+    def take(context: Context, process: Process) -> int:
+        said.append(kept.wishes_last(run_dir))
+        return world._take_down(context, process)
+
+    monkeypatch.setattr(take_down, "circusd", take)
+    interrupting(world, api, signal.SIGTERM)
+    ini = Path(world.context.config.file).parent / "circus.ini"
+    order = Order(context=world.context, ini=ini, wishes_last=wishes_last)
+    assert bring_up.up(order) == 0
+    assert said == [wishes_last]
+    assert not kept.wishes_last(run_dir), "it is said once"
+
+
 def test_an_orderly_end_that_the_api_told_of_is_exit_0(world: World, api: FakeApi) -> None:
     """Its last answer may bring the record, which is not read from the journal once more when circusd has ended."""
     end = record(7, "controller_stopped", None, pid=1, why="SIGTERM", orderly=True)
@@ -343,12 +382,63 @@ def test_a_circusd_that_dies_is_exit_1_and_says_who_goes_on(
 ) -> None:
     """And what to do."""
     ending(world, api, KILLED)
-    monkeypatch.setattr(leftovers, "surviving", lambda known: {"brain": []} if world.child.returncode else {})
+    monkeypatch.setattr(leftovers, "surviving", lambda *_: {"brain": []} if world.child.returncode else {})
     assert world.up(detach=False) == 1
     said = capsys.readouterr().err
     assert "circusd (pid 77) ended (killed by SIGKILL)" in said
     assert "still running, and watched by nobody: brain" in said
     assert "to go on: aurora-circus up; to end them: aurora-circus down" in said
+
+
+def test_a_circusd_that_dies_is_followed_by_another(
+    world: World, api: FakeApi, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same circus.ini, and told whom it replaces and why; the second one's orderly end is exit 0."""
+    started: list[kept.Kept] = []
+    config = world.context.config
+    Path(config.fleet.run_dir).mkdir(parents=True)
+
+    def start(_: object, ini: Path, __: object, known: kept.Kept) -> Child:
+        assert ini.name == "circus.ini"
+        started.append(known)
+        if len(started) == 2:
+            world.child = Child()
+            world.child.waits = end
+            api.on("GET /events", lambda _: None)
+        return world.child
+
+    def end() -> None:
+        world.child.returncode = 0
+        write_journal(config, record(9, "controller_stopped", None, pid=1, why="SIGTERM", orderly=True))
+
+    monkeypatch.setattr(launch, "start", start)
+    monkeypatch.setattr(keeper, "DELAYS", (0.0,))
+    monkeypatch.setattr(lookup, "has_begun", lambda *_: Process(PID, 1.0))
+    ending(world, api, KILLED)
+    assert world.up(detach=False) == 0
+    assert [(each.old, each.why, each.attempt) for each in started] == [(None, "", None), (PID, "killed by SIGKILL", 0)]
+    said = capsys.readouterr()
+    assert "circusd (pid 77) ended (killed by SIGKILL), and nobody here asked for that" in said.err
+    assert "the next one is started; the systems go on, and are replaced one by one" in said.err
+    assert len(world.rendered) == 1
+
+
+def test_a_circusd_whose_end_was_wanted_is_not_followed(
+    world: World, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it came about in the end."""
+    monkeypatch.setattr(keeper, "DELAYS", (0.0,))
+    started: list[object] = []
+
+    def start(*_: object) -> Child:
+        started.append(1)
+        return world.child
+
+    monkeypatch.setattr(launch, "start", start)
+    ending(world, api, KILLED)
+    world.child.waits = lambda: kept.mark(world.context.config.fleet.run_dir)
+    assert world.up(detach=False) == 1
+    assert started == [1]
 
 
 def test_events_are_told_while_it_is_watched(world: World, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
@@ -471,7 +561,7 @@ def test_left_overs_are_told_and_are_no_strangers_on_their_ports(
         return []
 
     monkeypatch.setattr(preflight, "inspect", inspect)
-    monkeypatch.setattr(leftovers, "surviving", lambda _: {"brain": [Process(9, 1.0), Process(10, 1.0)]})
+    monkeypatch.setattr(leftovers, "surviving", lambda *_: {"brain": [Process(9, 1.0), Process(10, 1.0)]})
     assert world.up() == 0
     assert own == [[9, 10]]
     assert "Left over from an earlier circusd, replaced one by one: brain." in capsys.readouterr().out

@@ -50,7 +50,7 @@ def test_trials_need_a_stopped_fleet(
 ) -> None:
     """Also one that was left over holds the ports."""
     monkeypatch.setattr(lookup, "find", lambda _: Process(2**22 + 1, 1.0) if circusd else None)
-    monkeypatch.setattr(leftovers, "surviving", lambda _: {} if circusd else {"brain": [Process(9, 1.0)]})
+    monkeypatch.setattr(leftovers, "surviving", lambda *_: {} if circusd else {"brain": [Process(9, 1.0)]})
     assert checks.run(context(around), live=True) == 1
     said = capsys.readouterr().err
     assert "check --live needs a stopped fleet" in said
@@ -67,7 +67,7 @@ def test_the_fleets_own_processes_are_no_strangers(around: Config, monkeypatch: 
 
     monkeypatch.setattr(preflight, "inspect", inspect)
     monkeypatch.setattr(lookup, "find", lambda _: None)
-    monkeypatch.setattr(leftovers, "surviving", lambda _: {"brain": [Process(9, 1.0)]})
+    monkeypatch.setattr(leftovers, "surviving", lambda *_: {"brain": [Process(9, 1.0)]})
     checks.run(context(around), live=False)
     assert own == [[9]]
 

@@ -631,6 +631,7 @@ def test_the_schema_knows_every_key_its_limits_and_defaults() -> None:
     assert {each.name for each in dataclasses.fields(System)} - {
         "key",
         "log",
+        "run_dir",
         "graceful_timeout",
         "wanted",
     } <= one.keys()

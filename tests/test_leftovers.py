@@ -8,10 +8,13 @@ from typing import Any
 import psutil
 import pytest
 
-from aurora_circus import leftovers, processes
+from aurora_circus import leftovers, processes, settings
 from aurora_circus.clock import Clock
 from aurora_circus.facts import Process
+from aurora_circus.marks import Mark
 from tests.fake_fleet import fleet, write_state
+
+RUN_DIR = "/run/fleet"
 
 
 def memory(process: Any) -> Mapping[str, Any]:
@@ -77,15 +80,16 @@ class World(Clock):
         """Let it pass."""
         self.now += seconds
 
-    def members(self, leader: Process) -> list[Process]:
+    def members(self, leader: Process, mark: Mark, _moment: int | None = None) -> list[Process]:
         """Return the leader, while it lives."""
+        assert mark == (RUN_DIR, next(key for key, each in self.leaders.items() if each == leader))
         return [leader] if leader.pid in self.alive else []
 
-    def terminate(self, leader: Process) -> bool:
+    def terminate(self, leader: Process, _mark: Mark) -> bool:
         """Ask it."""
         return self._send(leader, "SIGTERM")
 
-    def kill(self, leader: Process) -> bool:
+    def kill(self, leader: Process, _mark: Mark) -> bool:
         """End it."""
         return self._send(leader, "SIGKILL")
 
@@ -101,12 +105,12 @@ def end(
     world: World, monkeypatch: pytest.MonkeyPatch, **graces: float
 ) -> tuple[list[str], list[tuple[str, float, bool]]]:
     """End all of a world, ``b`` first."""
-    monkeypatch.setattr(processes, "members", world.members)
-    monkeypatch.setattr(processes, "terminate", world.terminate)
-    monkeypatch.setattr(processes, "kill", world.kill)
+    monkeypatch.setattr(processes, "left", world.members)
+    monkeypatch.setattr(processes, "terminate_all", world.terminate)
+    monkeypatch.setattr(processes, "kill_all", world.kill)
     monkeypatch.setattr(leftovers, "pause", world.pause)
     gone: list[tuple[str, float, bool]] = []
-    left = leftovers.end(world.leaders, ["b"], graces, lambda *how: gone.append(how), world)
+    left = leftovers.end(RUN_DIR, world.leaders, ["b"], graces, lambda *how: gone.append(how), world)
     return left, gone
 
 
@@ -131,8 +135,13 @@ def test_what_stays_even_so_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_lives_is_told_by_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Systems of which nobody does are left out."""
+    """Systems of which nobody does are left out; of some, nothing but their marks tells."""
     world = World(a="SIGTERM", b="SIGTERM")
-    monkeypatch.setattr(processes, "members", world.members)
+    unknown = {"b": [Process(102, 2.0)], "c": [Process(103, 1.0)]}
+    monkeypatch.setattr(processes, "everybody", world.members)
+    monkeypatch.setattr(
+        processes, "left_of", lambda run_dir, keys, _: unknown if (run_dir, *keys) == (RUN_DIR, "c") else {}
+    )
     del world.alive[100]
-    assert leftovers.surviving(world.leaders) == {"b": [Process(101, 1.0)]}
+    around = settings.Fleet(run_dir=RUN_DIR, systems=("c",))
+    assert leftovers.surviving(around, world.leaders) == {"b": [Process(101, 1.0)], "c": [Process(103, 1.0)]}

@@ -295,6 +295,7 @@ def test_an_adopted_process_has_as_long_to_be_healthy_as_a_new_one() -> None:
         "signal": None,
         "last_line": None,
         "after": 2.0,
+        "asked": False,
     }
 
 

@@ -21,20 +21,25 @@ def fields(text: str | None) -> dict[str, str]:
     return {} if text is None else dict(line.split("=", 1) for line in text.split("\n"))
 
 
-def test_ready_comes_with_the_first_good_look_and_once() -> None:
-    """Before that nothing is said but how it is; a watchdog that an earlier life has put out is set again."""
+def test_ready_comes_with_the_first_good_look_and_with_each_feed() -> None:
+    """Before that nothing is said but how it is; a watchdog that an earlier life has put out is set again, once.
+
+    A main process that is started again under a plugin that goes on has to become ready, too.
+    """
     it = Liveness(60.0)
     assert fields(it.look(0.0, DEAF)).keys() == {"STATUS"}
     first = fields(it.look(1.0, WELL))
     assert (first["READY"], first["WATCHDOG"], first["WATCHDOG_USEC"]) == ("1", "1", "60000000")
     assert it.look(2.0, WELL) is None
+    assert fields(it.look(16.0, WELL)) == {"READY": "1", "WATCHDOG": "1"}
 
 
 def test_without_a_watchdog_nothing_is_fed() -> None:
     """The manager has not asked for it."""
     it = Liveness(None)
     assert fields(it.look(0.0, WELL)).keys() == {"READY", "STATUS"}
-    assert it.look(100.0, WELL) is None
+    assert it.look(1.0, WELL) is None
+    assert fields(it.look(100.0, WELL)).keys() == {"READY"}
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 5.0), st.sampled_from(["well", "deaf", "late", "full"])), max_size=60))

@@ -44,7 +44,7 @@ def test_another_files_fleet_is_not_ours(mine: Config, tmp_path: Path, monkeypat
         origin.check(dataclasses.replace(mine, file="the built-in defaults"))
     monkeypatch.setattr(lookup, "find", lambda _: None)
     origin.check(mine)
-    monkeypatch.setattr(leftovers, "surviving", lambda _: {"web": [Process(7, 1.0)]})
+    monkeypatch.setattr(leftovers, "surviving", lambda *_: {"web": [Process(7, 1.0)]})
     with pytest.raises(ConfigError):
         origin.check(mine)
 

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 from aurora_circus import ports
 from tests.platforms import listeners
@@ -35,6 +37,22 @@ def test_the_holder_is_named_with_pid_and_command() -> None:
             assert found.pid == os.getpid()
             assert "python" in str(found.command)
             assert str(found).startswith(f"pid {os.getpid()} (")
+
+
+@listeners
+def test_a_holders_command_is_told_without_what_a_terminal_obeys() -> None:
+    """It goes into the journal, which people look at with whatever they have."""
+    code = "'\x1b[2J\x9b1m\u202eb'; import socket; s = socket.create_server(('127.0.0.1', 0)); "
+    code += "print(s.getsockname()[1], flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-X", "utf8", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        found = ports.holder(int(other.stdout.readline()))
+        other.communicate("\n")
+    assert found is not None
+    assert str(found.command).isprintable()
+    assert " '?b'; import socket" in str(found.command)
 
 
 def test_nobody_holds_a_free_port() -> None:

@@ -10,6 +10,7 @@ from aurora_circus import facts, ports, processes, reaper, settings
 from aurora_circus.clock import Clock
 from aurora_circus.facts import Exited, Fact, Gone, Process
 from aurora_circus.lifecycle import Lifecycle
+from aurora_circus.marks import Mark
 from aurora_circus.reaper import Reaper
 
 DEAD = Process(2**22 + 1, 1.0)
@@ -51,6 +52,12 @@ class Driver:
     async def aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do it here."""
         return work(*arguments)
+
+    ending = aside
+
+    def mark(self, key: str) -> Mark:
+        """Return what it bears."""
+        return Mark("/run/fleet", key)
 
 
 async def follow(driver: Driver) -> None:
@@ -118,10 +125,17 @@ class Refusing:
 
 def test_a_group_is_looked_at_where_nothing_tells_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is left is looked at again until nobody is: the end of the group is told in the end."""
-    left = [[Process(7, 1.0)], [Process(7, 1.0)], []]
+    left: list[list[Process] | OSError] = [[Process(7, 1.0)], OSError("no descriptors"), [DEAD, Process(7, 1.0)], []]
+
+    def look(*_: object) -> list[Process]:
+        found = left.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
     monkeypatch.setattr(reaper, "LOOK_AGAIN", 0.0)
     monkeypatch.setattr(ports, "holder", lambda _: None)
-    monkeypatch.setattr(processes, "members", lambda _: left.pop(0))
+    monkeypatch.setattr(processes, "left", look)
     monkeypatch.setattr(processes, "watch", lambda process: None if process == DEAD else Refusing())
     driver = Driver()
     asyncio.run(play(driver))

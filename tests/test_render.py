@@ -114,7 +114,7 @@ def test_circusd_starts_the_plugin_and_nothing_else() -> None:
         assert {each: watcher[name] for each, watcher in found.items() if each != "circus"} == {
             each: each == "aurora" for each in found if each != "circus"
         }
-    assert (found["aurora"]["max_retry"], found["master_controller"]["max_retry"]) == (-1, 1)
+    assert (found["aurora"]["max_retry"], found["master_controller"]["max_retry"]) == (1, 1)
 
 
 def test_the_plugin_is_run_by_circus_own_runner_with_its_own_log() -> None:
@@ -488,6 +488,16 @@ def test_any_environment_travels_untouched(env: dict[str, str], title: str) -> N
 
 
 @owned
+def test_a_file_that_others_may_read_is_closed(tmp_path: Path) -> None:
+    """Although it holds the text already."""
+    path = tmp_path / "circus.ini"
+    path.write_text("a\n", encoding="utf-8")
+    path.chmod(0o644)
+    render.write("a\n", path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@owned
 def test_a_written_file_is_for_its_owner_only(tmp_path: Path) -> None:
     """The file may hold secrets: nobody else may read it, not even for a moment, whatever was there before."""
     path = tmp_path / "circus.ini"
@@ -504,6 +514,17 @@ def test_a_written_file_replaces_what_was_there(tmp_path: Path) -> None:
     render.write("né\n", path)
     assert path.read_bytes() == "né\n".encode()
     assert [each.name for each in tmp_path.iterdir()] == ["circus.ini"]
+
+
+def test_what_is_there_already_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes no room; what others may read, or is another text, is."""
+    path = tmp_path / "circus.ini"
+    render.write("né\n", path)
+    with monkeypatch.context() as full:
+        full.setattr(render, "_replace", lambda *_: pytest.fail("it is there"))
+        render.write("né\n", path)
+    render.write("nè\n", path)
+    assert path.read_bytes() == "nè\n".encode()
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -603,6 +624,21 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: py
     render.make_directories(what)  # a link to one of ours will do
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     with pytest.raises(ConfigError, match=r"fleet\.run_dir: found .*, which belongs to user \d+, expected .* 54321"):
+        render.make_directories(what)
+
+
+@owned
+def test_a_link_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """Though it leads to a directory of ours: he could have it lead elsewhere at any time."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a link that is somebody else's")
+    what = located(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (tmp_path / ".aurora").mkdir()
+    Path(what.fleet.run_dir).symlink_to(elsewhere)
+    os.chown(what.fleet.run_dir, 54321, -1, follow_symlinks=False)
+    with pytest.raises(ConfigError, match=r"fleet\.run_dir: found .*, a link that belongs to user 54321"):
         render.make_directories(what)
 
 

@@ -60,15 +60,16 @@ def test_it_ends_as_up_does(order: Order, monkeypatch: pytest.MonkeyPatch, code:
     assert order.context.terminal.forgiving
 
 
-def test_a_fleet_that_somebody_else_has_started_meanwhile_is_no_success(
-    order: Order, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Exit 0 would say that nobody has to start it."""
-    answers = iter([None, Process(77, 1.0)])
+def test_somebody_who_was_quicker_is_looked_at_in_turn(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 0 would say that nobody has to start it; the last plugin, which keeps circusd too, may have been it."""
+    quicker = Process(2**22 + 1, 1.0)
+    answers = iter([None, quicker, quicker])
     monkeypatch.setattr(lookup, "find", lambda _: next(answers))
+    monkeypatch.setattr(serve, "served_by", lambda _: Process(2**22 + 2, 1.0))
+    monkeypatch.setattr(lookup, "ask_pid", lambda _: quicker.pid)
+    monkeypatch.setattr(bring_up, "attach", lambda *_: 7)
     brought_up(monkeypatch, 0)
-    assert serve.serve(order) == 1
-    assert "somebody else has started this fleet" in capsys.readouterr().err
+    assert serve.serve(order) == 7
 
 
 def sleeping(kill: Callable[[subprocess.Popen[bytes]], object], **variables: str) -> subprocess.Popen[bytes]:
@@ -125,17 +126,30 @@ def test_what_is_served_by_a_living_one_is_left_alone(
     assert processes.alive(running)
 
 
-def test_what_a_killed_one_has_left_is_replaced(
+def test_what_a_killed_one_has_left_goes_on(
     order: Order, circusd: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its pid may be somebody else's by now: the start time tells."""
+    """No process is touched. Its pid may be somebody else's by now: the start time tells."""
     running = circusd(**{SERVED_BY: f"{os.getpid()}:1.0"})
-    answers = iter([running, None])
-    monkeypatch.setattr(lookup, "find", lambda _: next(answers))
+    monkeypatch.setattr(lookup, "find", lambda _: running)
+    monkeypatch.setattr(lookup, "ask_pid", lambda _: running.pid)
+    monkeypatch.setattr(bring_up, "attach", lambda _, found: 5 if found == running else 6)
+    assert serve.serve(order) == 5
+    assert processes.alive(running)
+    assert "what a service that was killed has left" in capsys.readouterr().err
+
+
+def test_what_is_left_and_stuck_is_replaced(
+    order: Order, circusd: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The systems go on meanwhile."""
+    running = circusd(**{SERVED_BY: f"{os.getpid()}:1.0"})
+    monkeypatch.setattr(lookup, "find", lambda _: running if processes.alive(running) else None)
+    monkeypatch.setattr(lookup, "ask_pid", lambda _: None)
     brought_up(monkeypatch, 0)
     assert serve.serve(order) == 0
     assert not processes.alive(running)
-    assert "is left of a service that was killed" in capsys.readouterr().err
+    assert "and stuck: it is ended" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["", "x", "1", "1:x"])
@@ -160,9 +174,13 @@ def test_its_output_does_not_grow_from_start_to_start(tmp_path: Path, monkeypatc
         serve.prepare_output(tmp_path / "file" / "x")
 
 
-def test_a_process_that_outlives_its_end_is_an_error(circusd: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_circusd_that_outlives_its_end_is_an_error(
+    order: Order, circusd: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody is started beside it."""
-    running = circusd()
-    monkeypatch.setattr(launch, "await_end", lambda *_: False)
-    with pytest.raises(MachineError, match="is still there 5 s after SIGKILL"):
-        serve._kill(running)
+    running = circusd(**{SERVED_BY: f"{os.getpid()}:1.0"})
+    monkeypatch.setattr(lookup, "find", lambda _: running)
+    monkeypatch.setattr(lookup, "ask_pid", lambda _: None)
+    monkeypatch.setattr(launch, "end", lambda _: False)
+    with pytest.raises(MachineError, match="is still there after SIGKILL"):
+        serve.serve(order)

@@ -12,9 +12,10 @@ from typing import BinaryIO
 
 import pytest
 
+from aurora_circus import wire
 from aurora_circus.api import Api
 from aurora_circus.errors import MachineError
-from aurora_circus.server import LIMITS, ApiServer, PortTakenError
+from aurora_circus.server import ApiServer, PortTakenError
 from aurora_circus.wire import MOST_BODY, MOST_DISCARDED, MOST_UNSENT, Channel
 from tests.fake_backend import PATIENCE, ROOT, Client, FakeBackend, Served, serve
 from tests.platforms import WINDOWS
@@ -423,7 +424,7 @@ def test_an_answer_that_nobody_takes_is_dropped() -> None:
 
 def test_requests_that_drip_in_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many requests as there may be connections, all half here (slow-loris): an old one makes room for a new one."""
-    monkeypatch.setitem(LIMITS, "connection_limit", 8)
+    monkeypatch.setattr(wire, "MOST_CONNECTIONS", 5)
     with serve() as served, contextlib.ExitStack() as stack:
         slow = [stack.enter_context(served.client.connect()) for _ in range(5)]
         for each in slow:
@@ -440,7 +441,7 @@ def test_requests_that_drip_in_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) 
 
 def test_answers_that_nobody_takes_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many clients as there may be connections, none of which reads: the oldest makes room for a new one."""
-    monkeypatch.setitem(LIMITS, "connection_limit", 8)
+    monkeypatch.setattr(wire, "MOST_CONNECTIONS", 5)
     large = f"GET {ROOT}/logs/brain?tail=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with serve() as served, contextlib.ExitStack() as stack:
         for _ in range(6):
@@ -452,7 +453,7 @@ def test_answers_that_nobody_takes_keep_nobody_out(monkeypatch: pytest.MonkeyPat
 
 def test_idle_connections_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """When there are as many connections as may be, whoever is idle the longest makes room for a new one."""
-    monkeypatch.setitem(LIMITS, "connection_limit", 8)  # of which two are the server's own
+    monkeypatch.setattr(wire, "MOST_CONNECTIONS", 5)
     with serve() as served, contextlib.ExitStack() as stack:
         command = served.aside("POST", f"{ROOT}/start/brain?wait=60")
         half = stack.enter_context(served.client.connect())

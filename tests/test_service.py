@@ -10,7 +10,7 @@ from typing import Any, TextIO, cast
 import pytest
 from click.testing import CliRunner
 
-from aurora_circus import fleetfile, lookup, preflight, serve, service, service_manager, take_down
+from aurora_circus import fleetfile, launch, lookup, preflight, serve, service, service_manager, take_down
 from aurora_circus.cli import cli
 from aurora_circus.context import Context
 from aurora_circus.errors import ConfigError, MachineError, NotRunningError
@@ -279,6 +279,13 @@ def test_on_windows_it_is_a_task_and_the_fleet_is_taken_down_first(
     assert service.uninstall(windows) == 0
     assert down == ["down"]
     assert [each.split()[1] for each in manager.asked] == ["/Query", "/Delete"]
+
+
+def test_a_task_of_a_bare_checkout_is_refused(wish: Wish, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would find no package to run."""
+    monkeypatch.setattr(launch, "environment", lambda: {"PYTHONPATH": "C:\\checkout"})
+    with pytest.raises(ConfigError, match="pip install"):
+        service.service_of(replace(wish, platform="win32"))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import string
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,17 @@ def test_the_unit_says_what_docs_say() -> None:
     assert flat["WantedBy"] == "multi-user.target"
     assert flat["ProtectSystem"] == "full"
     assert flat["ExecStart"] == " ".join(ARGV)
+
+
+def test_the_page_gives_a_reason_for_each_line() -> None:
+    """But for those that say what is run, and for whom."""
+    page = (Path(__file__).parent.parent / "docs" / "service.md").read_text(encoding="utf-8")
+    plain = {"Description", "After", "ExecStart", "User", "Environment", "WantedBy"}
+    made = service(system=True, user="web", environ={"PATH": "/bin"}, writable=("/srv",))
+    reasons = [line for line in page.splitlines() if line.startswith("| `")]
+    for name in settings(service_systemd.text(made)).keys() - plain:
+        assert any(re.search(rf"`{name}[`=]", line) for line in reasons), name
+    assert MARK in page
 
 
 def test_a_users_unit_asks_for_nothing_that_takes_privileges() -> None:

@@ -70,7 +70,7 @@ def test_a_circusd_that_does_not_end_is_exit_1(
 ) -> None:
     """After all grace periods and a margin; what still runs is named, and what to do."""
     write_state(around, {"brain": {"process": [9, 1.0]}})
-    monkeypatch.setattr(leftovers, "surviving", lambda known: {key: [each] for key, each in known.items()})
+    monkeypatch.setattr(leftovers, "surviving", lambda _, known: {key: [each] for key, each in known.items()})
     circusd = Circusd(monkeypatch, 10_000)
     monkeypatch.setattr(lookup, "ask_pid", lambda _: CIRCUSD.pid)
     assert take_down.down(Context(around, Terminal(), circusd)) == 1
@@ -107,10 +107,10 @@ def test_what_circusd_leaves_is_ended_too(
     """Stopped is proven: who was known before is looked for afterwards."""
     state = write_state(around, {"brain": {"process": [9, 1.0]}})
     alive = {"brain": [Process(9, 1.0)]}
-    monkeypatch.setattr(leftovers, "surviving", lambda known: alive if "brain" in known else {})
+    monkeypatch.setattr(leftovers, "surviving", lambda _, known: alive if "brain" in known else {})
 
     def end(
-        leaders: dict[str, Process], order: object, graces: object, gone: Callable[..., None], _: object
+        _run_dir: str, leaders: dict[str, Process], order: object, graces: object, gone: Callable[..., None], _: object
     ) -> list[str]:
         assert leaders == {"brain": Process(9, 1.0)}
         gone("brain", 5.0, True)
@@ -127,7 +127,7 @@ def test_left_overs_without_a_circusd_are_ended(
     """And the wishes end with them; what cannot be ended is exit 1."""
     state = write_state(around, {"brain": {"process": [9, 1.0]}})
     monkeypatch.setattr(lookup, "find", lambda _: None)
-    monkeypatch.setattr(leftovers, "surviving", lambda known: {key: [each] for key, each in known.items()})
+    monkeypatch.setattr(leftovers, "surviving", lambda _, known: {key: [each] for key, each in known.items()})
     monkeypatch.setattr(leftovers, "end", lambda *_: ["brain"])
     assert take_down.down(Context(around)) == 1
     assert "still running, even after SIGKILL: brain (pid 9)" in capsys.readouterr().err

@@ -157,6 +157,7 @@ def test_explain_says_what_is_known_and_what_happens_next() -> None:
         "for_seconds": 1.5,
         "wanted": True,
         "cause": None,
+        "last_failure": None,
         "listener": "verified",
         "attempts_used": 0,
         "attempts_left": 3,
@@ -210,7 +211,7 @@ def test_what_happens_next_to_what_starts_runs_and_is_ended() -> None:
         14.0,
     )
     probed(probed(made, 1.0), 6.0, SILENT)
-    kill = "SIGKILL to what is left of its process group"
+    kill = "SIGKILL to what is left of it"
     assert following(made, 7.0) == (kill, "T11", 4.0)
     made = probed(fleet(), 1.0)
     made.command(2.0, "down", "stop", ["web"], "api")

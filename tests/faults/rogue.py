@@ -4,7 +4,7 @@
 
 FOLDER/KEY.mode (KEY is AURORA_SYSTEM) says how, from the next request on; without it, it is well. Each answer adds a
 line to FOLDER/KEY.asked: the mode that it was given in. The modes are the names in MODES, a number (that status),
-``refused`` (nobody listens), and ``to=URL`` (a redirect).
+``refused`` (nobody listens), ``die`` (at its start) and ``to=URL`` (a redirect).
 """
 
 import contextlib
@@ -25,6 +25,8 @@ FOLDER = Path(sys.argv[1])
 PORT = int(os.environ["PORT"])
 LOOK = 0.02
 """Seconds between two looks at whether to listen."""
+HOSTILE = "\x1b[2J\x1b[H\x1b]0;owned\x07\x9b31m\u202e\u2066\u200b\r\x08\x7f<script>alert(1)</script>\t漢字\ud800"
+"""What a terminal obeys, what a page would, and what shows nothing of itself."""
 WELL = {"status": "healthy", "tasks_processed": 7, "uptime": 1.5, "last_activity": "a moment ago"}
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -89,9 +91,8 @@ MODES: dict[str, Callable[[], Iterator[bytes] | list[bytes]]] = {
     "early": lambda: [HEAD + b"Content-Length: 100\r\n\r\nfour"],
     "old": lambda: [b"<html>this is HTTP/0.9</html>\r\n"],
     "shout": lambda: [b"x" * 60_000 + b"\r\n\r\n"],
-    "escapes": lambda: whole(
-        json.dumps({**WELL, "status": "up", "last_activity": "\x1b[2J\x1b]0;owned\x07\x9b1m\u202e<script>"}).encode()
-    ),
+    "hostile": lambda: whole(json.dumps({**WELL, "last_activity": HOSTILE, "status": HOSTILE}).encode()),
+    "curse": lambda: [f"HTTP/1.1 200 {HOSTILE}\r\n{HOSTILE}: x\r\n\r\n".encode(errors="replace")],
 }
 
 
@@ -140,6 +141,10 @@ def listen() -> socket.socket:
 
 def main() -> None:
     """Serve, and look again and again whether to."""
+    if mode() in {"hostile", "curse", "die"}:
+        os.write(1, f"{HOSTILE}\nlast words: {HOSTILE}\n".encode(errors="surrogatepass"))
+    if mode() == "die":
+        os._exit(3)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     listener: socket.socket | None = None
     while True:

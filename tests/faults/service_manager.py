@@ -60,6 +60,16 @@ class ServiceManager:
             assert came, f"{nth} × {name} did not come after {since}: {self.messages}\n{self.said()}"
             return fitting()[nth - 1]
 
+    def says(self, words: str) -> int:
+        """Wait until a status holds these words, and return how many messages came until then."""
+
+        def found() -> int:
+            return next((n for n, each in enumerate(self.messages, 1) if words in each.get("STATUS", "")), 0)
+
+        with self._news:
+            assert self._news.wait_for(found, DEADLINE), f"nobody said {words!r}: {self.messages}\n{self.said()}"
+            return found()
+
     def watch(self) -> None:
         """Kill the main process when no ``WATCHDOG=1`` comes in time, once."""
         with self._news:
@@ -168,3 +178,4 @@ class ServiceManager:
             each.join(DEADLINE)
         with contextlib.suppress(OSError):
             self._wire.close()
+            (self.folder / "notify").unlink()

@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from aurora_circus.server import LIMITS
-from aurora_circus.wire import MOST_BODY
+from aurora_circus.wire import MOST_BODY, MOST_CONNECTIONS
 from tests.e2e.harness import unix_only
 from tests.faults.arena import Arena, MakeArena
 from tests.faults.clients import HEALTH, HOST, ROOT, connect, drip, honest, is_json, is_refused, raw, read, unharmed
@@ -41,7 +40,7 @@ def room_for(count: int) -> None:
 def test_requests_that_drip_in_keep_nobody_out(fleet: Arena) -> None:
     """There are more of them than there may be connections, and they never end; an honest client is served."""
     plugin, pids = fleet.plugin(), fleet.pids()
-    many = int(str(LIMITS["connection_limit"])) + 50
+    many = MOST_CONNECTIONS + 50
     with contextlib.ExitStack() as stack:
         slow: list[socket.socket] = []
         for _ in range(many):

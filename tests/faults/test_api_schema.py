@@ -63,6 +63,7 @@ def drive(fleet: Arena, operation: Any, mode: schemathesis.GenerationMode) -> li
 
 
 @pytest.mark.fault("api", "whatever its own description allows, and what it does not (schemathesis)")
+@pytest.mark.timeout(400)  # hundreds of requests, on a machine that may be busy
 def test_every_route_keeps_to_its_description(arena: MakeArena) -> None:
     """Every answer is one that the description names, in its form; and what does not fit is refused.
 

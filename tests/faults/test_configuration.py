@@ -373,7 +373,8 @@ def test_what_editors_do_to_a_file_is_borne(tmp_path: Path) -> None:
         link.parent.mkdir()
         link.symlink_to(file)
         linked = rendered(fleetfile.load(str(link), environ=NO_ENVIRONMENT, platform="linux"))
-        assert linked.replace(str(link), str(file)) == plain
+        digest = re.compile("aurora_hash = .*")  # of what names the file, too
+        assert digest.sub("", linked.replace(str(link), str(file))) == digest.sub("", plain)
 
 
 def none_is_there(file: Path) -> None:

@@ -19,13 +19,14 @@ from tests.faults.disks import SmallDisk, small_disk
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither mount namespaces nor limits")
 NO_ROOM = "no room is left on the disk"
+PAIR: dict[str, Json] = {"one": {}, "two": {}}
 TALKATIVE = {"heartbeat": 0.1}
 """Has the journal soon fill what is left of its last block, which a full disk still has for it."""
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A small disk."""
+    """A small disk. Ask for it before the arena: then it is there until the fleets have ended."""
     with small_disk(tmp_path / "disk") as made:
         yield made
 
@@ -90,9 +91,9 @@ def limited(fleet: Arena) -> Iterator[None]:
 
 
 @pytest.mark.fault("machine", "disk of the logs full")
-def test_a_full_disk_stops_nothing_and_loses_nothing(arena: MakeArena, disk: SmallDisk) -> None:
+def test_a_full_disk_stops_nothing_and_loses_nothing(disk: SmallDisk, arena: MakeArena) -> None:
     """Systems are brought back, /health says why it is 503, and with room again every record is there."""
-    fleet = arena({"one": {}, "two": {}}, fleet={"log_dir": str(disk.path / "logs")}, journal=TALKATIVE)
+    fleet = arena(PAIR, fleet={"log_dir": str(disk.path / "logs")}, journal=TALKATIVE)
     disk.fill()
     goes_on_without_a_disk(fleet, "one")
     complains(fleet, "journal:", NO_ROOM)
@@ -106,9 +107,9 @@ def test_a_full_disk_stops_nothing_and_loses_nothing(arena: MakeArena, disk: Sma
 
 
 @pytest.mark.fault("machine", "disk full, and the plugin killed meanwhile")
-def test_what_a_killed_plugin_could_not_write_is_named_exactly(arena: MakeArena, disk: SmallDisk) -> None:
+def test_what_a_killed_plugin_could_not_write_is_named_exactly(disk: SmallDisk, arena: MakeArena) -> None:
     """The next one goes on with the numbers, and a journal_gap says which are missing, no more and no fewer."""
-    fleet = arena({"one": {}, "two": {}}, fleet={"log_dir": str(disk.path / "logs")}, journal=TALKATIVE)
+    fleet = arena(PAIR, fleet={"log_dir": str(disk.path / "logs")}, journal=TALKATIVE)
     disk.fill()
     goes_on_without_a_disk(fleet, "one")
     complains(fleet, "journal:", NO_ROOM)
@@ -136,7 +137,7 @@ def test_what_a_killed_plugin_could_not_write_is_named_exactly(arena: MakeArena,
 
 
 @pytest.mark.fault("machine", "disk full while the whole fleet is restarted")
-def test_a_fleet_comes_up_on_a_full_disk(arena: MakeArena, disk: SmallDisk) -> None:
+def test_a_fleet_comes_up_on_a_full_disk(disk: SmallDisk, arena: MakeArena) -> None:
     """circusd ends and is started anew while nothing can be written: all are healthy, and it is said what is wrong."""
     systems: dict[str, Json] = {"one": {}, "two": {"depends_on": ["one"]}}
     fleet = arena(systems, fleet={"log_dir": str(disk.path / "logs")}, journal=TALKATIVE)
@@ -153,11 +154,33 @@ def test_a_fleet_comes_up_on_a_full_disk(arena: MakeArena, disk: SmallDisk) -> N
     verified(fleet)
 
 
+@pytest.mark.fault("machine", "disk full while the whole fleet is restarted, all of it on that disk")
+def test_a_fleet_comes_up_on_a_disk_that_has_no_room_for_a_pidfile(disk: SmallDisk, arena: MakeArena) -> None:
+    """circus itself dies of that; here the fleet comes up, is found, and has its pidfile when there is room."""
+    run = disk.path / "run"
+    fleet = arena(PAIR, fleet={"log_dir": str(disk.path / "logs"), "run_dir": str(run)}, journal=TALKATIVE)
+    fleet.take_down()
+    fleet.ended()
+    disk.fill()
+    fleet.strike(fleet.launch)
+    fleet.all_healthy()
+    complains(fleet, "journal:", "state:", NO_ROOM)
+    assert not (run / "circusd.pid").exists()
+    assert fleet.known_circusd().pid == fleet.circusd_pid()
+    disk.make_room()
+    is_well(fleet)
+    text = f"{fleet.circusd_pid()}\n"
+    fleet.until("a pidfile", lambda: (run / "circusd.pid").exists() and (run / "circusd.pid").read_text() == text)
+    fleet.watch()
+    fleet.holds()
+    verified(fleet)
+
+
 @pytest.mark.fault("machine", "disk full, state and sockets on it as well")
-def test_a_wish_that_cannot_be_saved_is_accepted_with_a_warning(arena: MakeArena, disk: SmallDisk) -> None:
+def test_a_wish_that_cannot_be_saved_is_accepted_with_a_warning(disk: SmallDisk, arena: MakeArena) -> None:
     """The stop is carried out, the answer says that it will not last, and with room again it does."""
     places = {"log_dir": str(disk.path / "logs"), "run_dir": str(disk.path / "run")}
-    fleet = arena({"one": {}, "two": {}}, fleet=places)
+    fleet = arena(PAIR, fleet=places)
     disk.fill()
     answer = fleet.strike(lambda: fleet.post("/api/autonomous/stop/one")).json()
     fleet.states(one="stopped", two="healthy")
@@ -179,7 +202,7 @@ def test_a_wish_that_cannot_be_saved_is_accepted_with_a_warning(arena: MakeArena
 @pytest.mark.fault("machine", "files may not grow (RLIMIT_FSIZE)")
 def test_a_limit_to_files_stops_nothing_and_loses_nothing(arena: MakeArena) -> None:
     """As a full disk; without it, all that was recorded is written."""
-    fleet = arena({"one": {}, "two": {}})
+    fleet = arena(PAIR)
     with limited(fleet):
         goes_on_without_a_disk(fleet, "one")
         complains(fleet, "journal:", "may not grow")
@@ -191,10 +214,10 @@ def test_a_limit_to_files_stops_nothing_and_loses_nothing(arena: MakeArena) -> N
 
 
 @pytest.mark.fault("machine", "log directory read-only")
-def test_a_log_directory_that_is_read_only_stops_nothing(arena: MakeArena, disk: SmallDisk) -> None:
+def test_a_log_directory_that_is_read_only_stops_nothing(disk: SmallDisk, arena: MakeArena) -> None:
     """A plugin that starts there cannot write, says so, and supervises; when it is writable, the journal goes on."""
     logs = disk.path / "logs"
-    fleet = arena({"one": {}, "two": {}}, fleet={"log_dir": str(logs)})
+    fleet = arena(PAIR, fleet={"log_dir": str(logs)})
     disk.protect(logs)
     plugin, old = fleet.plugin(), fleet.pids()["one"]
     fleet.strike(lambda: kill(plugin))
@@ -225,7 +248,7 @@ def blocked(fleet: Arena) -> Callable[[], None]:
 @pytest.mark.fault("journal", "state.json cannot be written")
 def test_a_state_that_cannot_be_saved_is_said_and_made_up_for(arena: MakeArena) -> None:
     """/health is 503 and says why, each accepted wish is answered with a warning, and it lasts once it can be saved."""
-    fleet = arena({"one": {}, "two": {}})
+    fleet = arena(PAIR)
     clear = blocked(fleet)
     answer = fleet.strike(lambda: fleet.post("/api/autonomous/stop/one")).json()
     assert answer["success"]

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +15,7 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from aurora_circus import lookup, processes
+from aurora_circus import lookup, processes, service_systemd
 from aurora_circus.facts import Process
 from tests.e2e.harness import DEADLINE, kill
 from tests.faults.arena import Arena, MakeArena
@@ -37,11 +39,15 @@ class Served(Arena):
         """Start the service, and wait until all are healthy."""
         self.render()
         self.ini.unlink()  # it writes its own
-        self.manager = ServiceManager(self.folder, WATCHDOG, abstract=abstract)
-        self.circusd = cast("Any", self.manager)
+        self.start_again(abstract=abstract)
         self.all_healthy()
         self.watch()
         return self
+
+    def start_again(self, *, abstract: bool = False) -> None:
+        """Have another manager start the service."""
+        self.manager = ServiceManager(self.folder, WATCHDOG, abstract=abstract)
+        self.circusd = cast("Any", self.manager)
 
     def circusd_pid(self) -> int | None:
         """Return the pid of the circusd that runs; None where there is none."""
@@ -110,10 +116,7 @@ def test_the_manager_is_told_that_it_is_up_and_well(served: Make) -> None:
     assert ready["WATCHDOG_USEC"] == str(round(WATCHDOG * 1e6))
     assert fleet.events("controller_started")
     fleet.manager.heard("WATCHDOG", nth=3)
-    with fleet.manager._news:
-        assert fleet.manager._news.wait_for(
-            lambda: any(each.get("STATUS") == "2 of 2 systems healthy" for each in fleet.manager.messages), DEADLINE
-        )
+    fleet.manager.says("2 of 2 systems healthy")
     for port in fleet.ports.values():
         found = fleet.session.get(f"http://127.0.0.1:{port}/environ", timeout=DEADLINE).json()
         assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "AURORA_SERVED_BY"} & set(found)
@@ -145,18 +148,49 @@ def test_a_down_is_no_failure(served: Make) -> None:
     assert not fleet.leftovers()
 
 
-@pytest.mark.fault("service", "main process killed: the systems go on until each is replaced, once")
-def test_a_killed_main_process_is_started_again(served: Make) -> None:
-    """The circusd that nobody watches any more is replaced, and READY=1 comes from the new plugin."""
+@pytest.mark.fault("service", "stopped and started, as at a reboot: what an operator had stopped stays stopped")
+def test_wishes_outlive_a_stop_of_the_service(served: Make) -> None:
+    """A `down` would have ended them; the manager's stop is nobody's wish."""
     fleet = served().serve()
-    before, circusd, told = fleet.pids(), fleet.circusd_pid(), len(fleet.manager.messages)
+    fleet.post("/api/autonomous/stop/two?wait=20")
+    fleet.strike(fleet.manager.terminate)
+    assert fleet.manager.wait(DEADLINE) == 0
+    fleet.manager.close()
+    fleet.start_again()
+    fleet.noticed("controller_started")
+    fleet.states(one="healthy", two="stopped")
+    assert len(fleet.started("two")) == 1
+    fleet.post("/api/autonomous/start/two?wait=20")
+    fleet.all_healthy()
+
+
+@pytest.mark.fault("service", "main process killed: the next one goes on with all that runs")
+def test_a_killed_main_process_costs_nobody_anything(served: Make) -> None:
+    """No process but its own is another one, and READY=1 comes again, which its start waits for."""
+    fleet = served().serve()
+    before, circusd, plugin = fleet.pids(), fleet.circusd_pid(), fleet.plugin()
     fleet.strike(lambda: kill(fleet.manager.pid))
     assert fleet.manager.ended() == -signal.SIGKILL
+    fleet.until("the next one", lambda: "going on with what a service that was killed" in fleet.manager.said())
+    assert fleet.manager.heard("READY", since=len(fleet.manager.messages))
+    fleet.holds()
+    assert (fleet.pids(), fleet.circusd_pid(), fleet.plugin()) == (before, circusd, plugin)
+    fleet.strike(fleet.manager.terminate)
+    assert fleet.manager.wait(DEADLINE) == 0, "what it has taken over it also takes down"
+    assert not fleet.leftovers()
+
+
+@pytest.mark.fault("service", "main process killed, then circusd: the systems go on until each is replaced, once")
+def test_a_circusd_that_was_taken_over_is_replaced(served: Make) -> None:
+    """Its plugin and the main process both keep it: there is one next circusd all the same."""
+    fleet = served().serve()
+    before = fleet.pids()
+    kill(fleet.manager.pid)
+    fleet.until("the next one", lambda: "going on with what a service that was killed" in fleet.manager.said())
+    fleet.strike(lambda: kill(cast("int", fleet.circusd_pid())))
     fleet.noticed("controller_started")
     fleet.replaced(before)
-    assert fleet.circusd_pid() != circusd
-    assert fleet.manager.heard("READY", since=told)
-    assert not fleet.since("port_conflict")
+    assert fleet.manager.codes == [-signal.SIGKILL]
 
 
 @pytest.mark.fault("service", "main process and circusd killed at once")
@@ -173,7 +207,7 @@ def test_a_killed_main_process_with_its_circusd(served: Make) -> None:
     fleet.strike(both)
     fleet.noticed("controller_started")
     fleet.replaced(before)
-    assert fleet.manager.heard("READY", since=told)
+    assert fleet.manager.heard("WATCHDOG_USEC", since=told)["READY"] == "1", "which a new plugin says"
 
 
 @pytest.mark.fault("service", "circusd killed: it is replaced, whoever does it")
@@ -230,8 +264,8 @@ def test_what_is_stuck_starves_the_watchdog(served: Make, who: list[str]) -> Non
     assert fleet.manager.ended() == -signal.SIGKILL
     fleet.noticed("controller_started")
     fleet.replaced(before)
-    assert not [each for each in stuck if processes.alive(each)]
-    fleet.manager.heard("READY", since=told)
+    fleet.until("the end of what was stuck", lambda: not [each for each in stuck if processes.alive(each)])
+    assert fleet.manager.heard("WATCHDOG_USEC", since=told)["READY"] == "1"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit(2)")
@@ -242,10 +276,7 @@ def test_a_full_disk_starves_no_watchdog(served: Make) -> None:
     before = fleet.pids()
     fleet.strike(lambda: resource.prlimit(fleet.plugin(), resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)))
     fleet.post("/api/autonomous/restart/two?wait=20")  # there is something to be written
-    with fleet.manager._news:
-        fleet.manager._news.wait_for(lambda: "not written" in fleet.manager.messages[-1].get("STATUS", ""), DEADLINE)
-        told = len(fleet.manager.messages)
-    assert "not written" in fleet.manager.messages[told - 1].get("STATUS", "")
+    told = fleet.manager.says("not written: ")
     fleet.manager.heard("WATCHDOG", nth=3, since=told)
     assert fleet.pids()["one"] == before["one"]
     assert not fleet.manager.codes
@@ -260,9 +291,10 @@ def test_an_operators_stop_of_everything_is_not_undone_by_the_watchdog(served: M
     told = len(fleet.manager.messages)
     fleet.strike(lambda: fleet.circusctl("stop"))
     assert fleet.manager.heard("WATCHDOG_USEC", since=told)["WATCHDOG_USEC"] == "0"
-    assert "STOPPING" not in fleet.manager.messages[-1]
+    assert not [each for each in fleet.manager.messages if "STOPPING" in each]
     fleet.circusctl("start")
-    assert fleet.manager.heard("READY", since=told)["WATCHDOG_USEC"] == str(round(WATCHDOG * 1e6))
+    again = fleet.manager.heard("WATCHDOG_USEC", nth=2, since=told)
+    assert (again["READY"], again["WATCHDOG_USEC"]) == ("1", str(round(WATCHDOG * 1e6)))
     fleet.all_healthy()
     assert not fleet.manager.codes
 
@@ -315,3 +347,52 @@ def test_systemd_takes_the_unit(words: list[str], tmp_path: Path) -> None:
             env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), text.decode()
+
+
+SYSTEMD = Path("/lib/systemd/systemd")
+ODD = ['/opt/o\'d "d"/python', "-c", "100 % %n %%", "$HOME ${HOME} $$", "a;b", ";", "\\x41\t\n\x01", "ünï", "", "#"]
+CODES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def shown(line: str) -> list[str]:
+    """Take apart how systemd shows a command line: words in double quotes where they need any, with C's escapes."""
+
+    def resolved(match: re.Match[str]) -> str:
+        code = match[1]
+        if code[0] in "x01234567" and len(code) > 1:
+            return chr(int(code[1:], 16) if code[0] == "x" else int(code, 8))
+        return CODES.get(code, code)
+
+    found = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)
+    escape = re.compile(r"\\(x[0-9a-f]{2}|[0-7]{3}|.)", re.DOTALL)
+    return [escape.sub(resolved, quoted or plain) for quoted, plain in found]
+
+
+@pytest.mark.fault("service", "systemd itself reads an awkward command line as it was meant")
+def test_systemd_reads_what_was_meant() -> None:
+    """It loads the unit without running anything, and says what it would run; variables it would resolve only then."""
+    if not SYSTEMD.exists():
+        pytest.skip(f"there is no {SYSTEMD} here (Debian: the package systemd)")
+    root = os.geteuid() == 0  # for whom systemd tests nothing
+    with tempfile.TemporaryDirectory(prefix="aurora-unit-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        line = service_systemd.command(tuple(ODD))
+        (folder / "odd.service").write_text(f"[Service]\nExecStart={line}\n", encoding="utf-8")
+        (folder / "default.target").write_text("[Unit]\nWants=odd.service\n", encoding="utf-8")
+        done = subprocess.run(
+            [str(SYSTEMD), "--user", "--test", "--unit=default.target", "--log-target=console"],
+            check=False,
+            capture_output=True,
+            timeout=DEADLINE,
+            env={"XDG_RUNTIME_DIR": name, "HOME": name, "SYSTEMD_UNIT_PATH": name, "LC_ALL": "C.UTF-8"},
+            user=65534 if root else None,
+            group=65534 if root else None,
+            extra_groups=[] if root else None,
+        )
+    said = done.stdout.decode()
+    if "Unit odd.service" not in said:
+        pytest.skip(f"systemd loads nothing for us here: {done.stderr.decode().strip()[-200:]}")
+    (found,) = re.findall(r"Command Line: (.*)", said)
+    by_shell = ["/bin/sh", "-c", 'exec "$0" "$@"']
+    assert [each.replace("$$", "$") for each in shown(found)] == [*by_shell, *ODD], found

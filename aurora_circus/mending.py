@@ -1,0 +1,93 @@
+"""What circus 0.19 leaves broken for everybody, mended in the circusd that imports it.
+
+Part of what runs inside circusd, below ``hooks``, which call this. It decides nothing and must never block.
+
+- circusd's timers go by a clock that nobody sets. By the machine's own, one set back an hour would be an hour without a
+  look at who has died, the plugin included (tornado's ``PeriodicCallback``).
+- Why a process could not be started is kept, for the plugin to say. circus itself only logs it.
+- A command that is waited for is answered also when it fails within circus: there, nobody would ever hear of it. And
+  the answer says how it failed.
+- It is known whether circus refused a command that it was just given.
+"""
+
+# ruff: noqa: ANN401, SLF001 - circus has no types, and what is mended here is private
+
+from collections.abc import Callable
+from typing import Any
+
+from circus import logger
+from circus.commands import errors
+from circus.controller import Controller
+from circus.process import Process
+from circus.util import TransformableFuture
+from circus.watcher import Watcher
+from tornado.ioloop import IOLoop
+
+
+def install() -> None:
+    """Mend this process. Once."""
+    Watcher._process_class = property(_starter)
+    TransformableFuture._internal_callback = _passed_on
+    Controller._dispatch_callback_future = _answered
+    IOLoop.time = _time  # type: ignore[method-assign] # tornado says that it may be another clock than time.time()
+
+
+def _passed_on(self: Any, future: Any) -> None:
+    """Hand the end of what a command waits for on, be it a failure."""
+    self._exception = future.exception()
+    if self._exception is None:
+        self._result = future.result()
+    if self._upstream_callback is not None:
+        self._upstream_callback(self)
+
+
+def _answered(self: Any, *given: Any) -> None:
+    """Answer a command that has ended, and say how it failed where circus would say "server error" alone."""
+    message, client, ident, cast, _, wanted, future = given
+    error = future.exception()
+    if error is None or not wanted:
+        _original(self, *given)
+        return
+    logger.error("aurora: %s failed: %s", message, error)
+    reason = f"{type(error).__name__}: {error}"
+    self.send_error(ident, client, message, reason, cast=cast, errno=errors.BAD_MSG_DATA_ERROR)
+
+
+_original = Controller._dispatch_callback_future
+
+
+def carried_out(controller: Any, dispatch: Callable[[Any, Any], Any], job: tuple[bytes | None, bytes]) -> bool:
+    """Have circus carry out a command and answer it; return False when the answer is that it refuses."""
+    refused: list[bool] = []
+    send = controller.send_error
+
+    def send_error(*given: Any, **named: Any) -> Any:
+        refused.append(True)
+        return send(*given, **named)
+
+    controller.send_error = send_error
+    try:
+        dispatch(controller, job)
+    finally:
+        del controller.send_error
+    return not refused
+
+
+def _time(self: Any) -> float:
+    """Return the monotonic time, which asyncio's own timers go by too."""
+    return float(self.asyncio_loop.time())
+
+
+def _starter(watcher: Any) -> Any:
+    """Return what starts a process as circus does, and keeps why that failed."""
+
+    def start(*given: Any, **named: Any) -> Any:
+        try:
+            return Process(*given, **named)
+        except Exception as error:
+            if "aurora_error" not in watcher.optnames:
+                watcher.optnames += ("aurora_error",)
+            watcher.aurora_error = str(error) or type(error).__name__
+            raise
+
+    return start

@@ -1,0 +1,168 @@
+"""Who is of a system, out of everybody on the machine: by descent, by group, by what one bears. Pure.
+
+A system is its leader and whoever came of it. What has lost its parent is a child of circusd's, or of the machine's
+init, and is known by its marks. Marks alone prove nothing, as anybody may have copied an environment: they count for
+an orphan, which has an adopter for its parent. A seal cannot be copied, and counts for everybody.
+
+What a living circusd holds as a system's process is never taken for a stray of an earlier one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from aurora_circus import marks
+from aurora_circus.facts import Process
+from aurora_circus.marks import Mark, Marks
+
+INIT = 1
+
+
+class Row(NamedTuple):
+    """One process, at the moment of a look."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    started: float
+    ended: bool = False
+    """Whether it runs no more: a zombie, say."""
+
+    @property
+    def process(self) -> Process:
+        """Return who it is."""
+        return Process(self.pid, self.started)
+
+
+class Bearing(NamedTuple):
+    """What a process bears."""
+
+    marks: Marks | None = None
+    seal: int | None = None
+
+
+class Census:
+    """Everybody on the machine. ``me`` looks, and is never of a system, nor are those that it came of by their marks.
+
+    ``marks_of`` is asked only of those that may have lost their parent: whose session is not their parent's. Of them,
+    ``seal_of`` is asked of who bears no marks and has a parent that adopts, and of leaders.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[Row],
+        marks_of: Callable[[int], Marks | None],
+        seal_of: Callable[[int], int | None],
+        me: int,
+    ) -> None:
+        """Take note of everybody."""
+        self.rows: Mapping[int, Row] = {each.pid: each for each in rows}
+        self._me = me
+        self._above = set(self._ancestors(me))
+        self._children: dict[int, list[int]] = {}
+        self._groups: dict[int, list[int]] = {}
+        self._sessions: dict[int, list[int]] = {}
+        self._bearing: dict[int, Bearing] = {}
+        for row in self.rows.values():
+            self._children.setdefault(row.parent, []).append(row.pid)
+            self._groups.setdefault(row.group, []).append(row.pid)
+            self._sessions.setdefault(row.session, []).append(row.pid)
+            parent = self.rows.get(row.parent)
+            if not row.ended and (parent is None or parent.session != row.session):
+                self._bearing[row.pid] = Bearing(marks_of(row.pid))
+        borne = [each.marks for each in self._bearing.values() if each.marks is not None]
+        adopters = {INIT, *self._above, *(one.pid for each in borne for one in each.adopters)} - {me}
+        adopters |= {each.holder.pid for each in borne if each.holder is not None}
+        for pid, each in self._bearing.items():
+            orphan = each.marks is None and self.rows[pid].parent in adopters
+            if orphan or (each.marks is not None and each.marks.leader == pid):
+                self._bearing[pid] = Bearing(each.marks, seal_of(pid))
+
+    def of(self, mark: Mark | None, leader: Process | None = None, known: Iterable[Process] = ()) -> list[Process]:
+        """Return who runs of a system, the leader first where it lives.
+
+        ``mark``: what it bears, where it bears anything. ``leader``: who leads or led it; without one, whoever bears
+        the mark and is held by no living circusd. ``known``: who was of it before.
+        """
+        seeds = set(self._led_by(leader)) if leader is not None else set()
+        seeds |= {each.pid for each in known if self._is(each)}
+        if mark is not None:
+            seeds |= self._orphans(mark, leader)
+        held = self._held.get(mark, set()) - ({leader.pid} if leader is not None else set()) if mark else set()
+        found = self._with_descendants(seeds - held, held)
+        living = [self.rows[pid].process for pid in found if not self.rows[pid].ended]
+        return sorted(living, key=lambda each: (each != leader, each.started, each.pid))
+
+    def left_of(self, run_dir: str, keys: Iterable[str] = ()) -> dict[str, list[Process]]:
+        """Return who runs of each system of a fleet without that a living circusd holds it.
+
+        ``keys``: systems that it has; of others it is known by what is borne in an environment alone.
+        """
+        borne = {each.marks.mark for each in self._bearing.values() if each.marks is not None}
+        names = {*keys, *(mark.key for mark in borne if mark.run_dir == run_dir)}
+        found = {key: self.of(Mark(run_dir, key)) for key in sorted(names)}
+        return {key: everybody for key, everybody in found.items() if everybody}
+
+    def zombies_of(self, parent: int) -> list[int]:
+        """Return the children that ``parent`` has not waited for yet."""
+        return [pid for pid in self._children.get(parent, ()) if self.rows[pid].ended]
+
+    def _is(self, process: Process) -> bool:
+        row = self.rows.get(process.pid)
+        return row is not None and row.process == process
+
+    def _led_by(self, leader: Process) -> Iterator[int]:
+        row = self.rows.get(leader.pid)
+        if row is not None and row.process != leader:
+            return  # the pid, and so the group, is somebody else's by now
+        yield from () if row is None else (leader.pid,)
+        for others in (self._groups, self._sessions):
+            yield from (pid for pid in others.get(leader.pid, ()) if self.rows[pid].started >= leader.started)
+
+    @cached_property
+    def _held(self) -> Mapping[Mark, set[int]]:
+        """Whom living circusds hold as the leaders of systems: a leader that is still the child of who started it."""
+        found: dict[Mark, set[int]] = {}
+        for pid, each in self._bearing.items():
+            if each.marks is None or each.marks.leader != pid or each.marks.holder is None:
+                continue
+            if self.rows[pid].parent == each.marks.holder.pid and self._is(each.marks.holder):
+                found.setdefault(each.marks.mark, set()).add(pid)
+        return found
+
+    def _orphans(self, mark: Mark, leader: Process | None) -> set[int]:
+        """Return who bears ``mark`` and has no parent of its own, but for those of another leader that is held."""
+        others = self._held.get(mark, set()) - ({leader.pid} if leader is not None else set())
+        seals = {self._bearing[pid].seal for pid in others}
+        return {
+            pid
+            for pid, each in self._bearing.items()
+            if pid not in self._above and self._bears(pid, each, mark, others, seals)
+        }
+
+    def _bears(self, pid: int, each: Bearing, mark: Mark, others: set[int], seals: set[int | None]) -> bool:
+        if each.marks is None:
+            return each.seal is not None and marks.sealed_for(mark, each.seal) and each.seal not in seals
+        if each.marks.mark != mark or each.marks.leader in others:
+            return False
+        parent = self.rows.get(self.rows[pid].parent)
+        return parent is None or parent.pid == INIT or parent.process in each.marks.adopters
+
+    def _with_descendants(self, seeds: set[int], without: set[int]) -> set[int]:
+        found: set[int] = set()
+        todo = list(seeds)
+        while todo:
+            pid = todo.pop()
+            if pid in found or pid == self._me:
+                continue
+            found.add(pid)
+            todo += [each for each in self._children.get(pid, ()) if each not in without and each not in self._above]
+        return found
+
+    def _ancestors(self, pid: int) -> Iterator[int]:
+        seen: set[int] = set()
+        while pid in self.rows and pid not in seen:
+            yield pid
+            seen.add(pid)
+            pid = self.rows[pid].parent
