@@ -26,7 +26,7 @@ from aurora_circus import (
     story,
     witness,
 )
-from aurora_circus.client import ApiError, Client, LostError, RefusedError
+from aurora_circus.client import ApiError, Client, ForeignError, LostError, RefusedError
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
 from aurora_circus.drill_words import Outcome, Subject
@@ -241,8 +241,8 @@ class _Drill:
         moments: dict[str, float] = {}
         found = self._plugin
         while not moments and self._clock.monotonic() < until:
-            with contextlib.suppress(RefusedError, LostError, reach.Unreachable):
-                found = _plugin(self._again())
+            with contextlib.suppress(RefusedError, LostError, ForeignError):
+                found = _plugin(self._client)  # asked plainly: to look for circusd each time would delay its start
             if found == self._plugin:
                 pause(_AGAIN)
             else:
