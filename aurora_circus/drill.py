@@ -26,7 +26,7 @@ from aurora_circus import (
     story,
     witness,
 )
-from aurora_circus.client import ApiError, Client, LostError, RefusedError
+from aurora_circus.client import ApiError, Client, ForeignError, LostError, RefusedError
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
 from aurora_circus.drill_words import Outcome, Subject
@@ -241,8 +241,8 @@ class _Drill:
         moments: dict[str, float] = {}
         found = self._plugin
         while not moments and self._clock.monotonic() < until:
-            with contextlib.suppress(RefusedError, LostError, reach.Unreachable):
-                found = _plugin(self._again())
+            with contextlib.suppress(RefusedError, LostError, ForeignError):
+                found = _plugin(self._client)  # asked plainly: to look for circusd each time would delay its start
             if found == self._plugin:
                 pause(_AGAIN)
             else:
@@ -255,11 +255,15 @@ class _Drill:
         """Wait until all holds that held before, and see who else was touched."""
         until = self._clock.monotonic() + self._wish.slack + LATE
         while True:
-            self._again()
-            seen = self._look()
-            found = (str(each) for each in oracle.judge(seen, self._own))
-            outcome.findings = [each for each in found if each not in self._known]
-            outcome.touched = self._touched(seen.status or {})
+            try:
+                self._again()
+                seen = self._look()
+            except (RefusedError, LostError, reach.Unreachable) as error:
+                outcome.findings = [f"api: {error}"]
+            else:
+                found = (str(each) for each in oracle.judge(seen, self._own))
+                outcome.findings = [each for each in found if each not in self._known]
+                outcome.touched = self._touched(seen.status or {})
             if not outcome.findings or outcome.spoilt is not None or self._clock.monotonic() >= until:
                 return
             pause(_LOOK)

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from aurora_circus import drill, lookup, promises, witness
+from aurora_circus import drill, lookup, promises, reach, witness
 from aurora_circus.cli import cli
 from aurora_circus.drill_words import Subject
 from aurora_circus.drills import CONTROLLER, Fault
@@ -287,6 +287,21 @@ def test_a_plugin_that_does_not_come_back_breaks_the_promise(
     said = capsys.readouterr()
     assert "BROKEN: the API is back never" in said.out
     assert "aurora-circus events" in said.err
+
+
+def test_an_api_that_stays_away_is_reported_like_anything_else(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason, and as JSON where that was asked for."""
+
+    def gone(*_: object) -> None:
+        raise reach.Unreachable("nobody listens")
+
+    world.begun = lambda: monkeypatch.setattr(reach, "connect", gone)
+    monkeypatch.setattr(promises, "longest", lambda _: 0.05)
+    assert world.run(Fault.PLUGIN_KILL, CONTROLLER, slack=0.0, as_json=True) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kept"], found["findings"]) == (False, ["api: nobody listens"])
 
 
 def typed(*words: str) -> Result:
