@@ -89,6 +89,22 @@ def clocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clocks:
 # --- the clock -----------------------------------------------------------------------------------------------------
 
 
+def guests(fleet: Arena) -> int:
+    """Return the pid of a watcher that is circus's own affair; 0 while it has none."""
+    said = fleet.circusctl("list", "guest").strip()
+    return int(said) if said.isdigit() else 0
+
+
+def another_guest(fleet: Arena, old: int) -> Callable[[], int]:
+    """Return what finds the pid of the guest that has followed ``old``."""
+
+    def look() -> int:
+        found = guests(fleet)
+        return 0 if found == old else found
+
+    return look
+
+
 @pytest.mark.parametrize(
     "shift",
     [
@@ -101,7 +117,12 @@ def test_a_clock_that_is_set_changes_nothing(arena: MakeArena, clocks: Clocks, s
     restart = {"backoff_base": 2.0, "backoff_cap": 2.0, "max_retries": 5}
     fleet = arena({**CHAIN, "flapping": {}}, restart=restart)
     before, plugin = fleet.pids(), fleet.plugin()
+    fleet.circusctl("add", "--start", "guest", "sleep 1000")  # whom circus alone looks after, once a second
+    guest = fleet.until("the guest", lambda: guests(fleet))
     fleet.strike(lambda: clocks.set(shift))
+    for _ in range(2):  # one look of circusd's was due by the old time
+        kill(guest)
+        guest = fleet.until("another guest", another_guest(fleet, guest))
     kill(before["router"])
     fleet.new_process("router", before["router"])
     fleet.circusctl("restart", "left", "--waiting")
