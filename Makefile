@@ -18,6 +18,7 @@ up: users-venv ## Bring the fleet up, in order (ARGS=-d: in the background)
 test: lint types unit e2e wheel ## All checks, in this order: lint types unit e2e wheel
 
 test-faults: venv ## The fault matrix, all of it: minutes. What this machine cannot do is skipped, and says why
+	@sh scripts/faults_needs.sh
 	AURORA_FAULTS=build/faults.json $(BIN)/python -m pytest tests/faults $(ARGS)
 
 soak: venv ## An hour of random faults (ARGS='--seconds 600 --seed 1': shorter, or again)
