@@ -70,7 +70,7 @@ def terminate_all(leader: Process, mark: Mark | None, after: int | None = None) 
 
 def terminate_others(leader: Process, mark: Mark | None, after: int | None = None) -> None:
     """Send SIGTERM to everybody of a system but ``leader``, whom somebody else tells."""
-    with contextlib.suppress(MachineError):  # what refuses it is ended by force when its time is over
+    with contextlib.suppress(MachineError, OSError):  # what is not told is ended by force when its time is over
         _send_all([each for each in everybody(leader, mark, after) if each != leader], signal.SIGTERM)
 
 
