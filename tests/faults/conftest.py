@@ -5,7 +5,6 @@
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -20,13 +19,6 @@ from tests.faults.catalog import GROUPS
 REPORT = "AURORA_FAULTS"
 _FIGURES = pytest.StashKey[dict[str, Any]]()
 _lines: dict[str, Json] = {}
-
-for _name in ("SIGHUP", "SIGINT", "SIGTERM"):
-    # Whoever runs this in the background may have had them ignored, and every process that we start inherits that:
-    # what they do is what some of these tests are about.
-    _number = getattr(signal, _name, None)
-    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
