@@ -1,8 +1,8 @@
 """Operators win, by the API and by plain circusctl, and the fleet is as they meant it: on real processes."""
 
-from typing import contextlib
+import contextlib
+from typing import Any
 
-import Any
 import psutil
 import pytest
 import requests
