@@ -47,8 +47,9 @@ class Circusd:
     def wait(self, timeout: float = DEADLINE) -> int:
         """Wait until there is none, or, as whoever only wants to pass the time, for as long as is said."""
         for _ in range(int(timeout / TURN)):
-            if timeout > TURN and self.now() is None and not (self._last and processes.alive(self._last)):
-                return 0  # one that ends is no longer found before it is gone
+            ended = timeout > TURN and self.now() is None and not (self._last and processes.alive(self._last))
+            if ended and not self._fleet.leftovers():  # who has started it sees its end, and goes, a moment later
+                return 0
             pause(TURN)
         raise subprocess.TimeoutExpired("circusd", timeout)
 
