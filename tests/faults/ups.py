@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, cast
 
-from aurora_circus import lookup
+from aurora_circus import lookup, processes
 from aurora_circus.clock import pause
 from aurora_circus.errors import AuroraError
 from aurora_circus.facts import Process
@@ -22,13 +22,16 @@ class Circusd:
     def __init__(self, fleet: Arena) -> None:
         """Keep whose."""
         self._fleet = fleet
+        self._last: Process | None = None
 
     def now(self) -> Process | None:
         """Return which it is; None while there is none."""
         try:
-            return lookup.find(self._fleet.config().fleet)
+            found = lookup.find(self._fleet.config().fleet)
         except AuroraError:
             return None
+        self._last = found or self._last
+        return found
 
     @property
     def pid(self) -> int:
@@ -44,7 +47,8 @@ class Circusd:
     def wait(self, timeout: float = DEADLINE) -> int:
         """Wait until there is none, or, as whoever only wants to pass the time, for as long as is said."""
         for _ in range(int(timeout / TURN)):
-            if timeout > TURN and self.now() is None:
+            ended = timeout > TURN and self.now() is None and not (self._last and processes.alive(self._last))
+            if ended and not self._fleet.leftovers():  # who has started it sees its end, and goes, a moment later
                 return 0
             pause(TURN)
         raise subprocess.TimeoutExpired("circusd", timeout)
