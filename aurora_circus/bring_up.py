@@ -92,7 +92,7 @@ def _up(order: Order) -> int:
             return 2
         left.pop(marks.PLUGIN, None)
         if left:
-            terminal.say(f"Left over from an earlier circusd, replaced one by one: {', '.join(left)}.")
+            terminal.say(f"Left over from an earlier circusd, each replaced once, in order: {', '.join(left)}.")
         render.make_directories(config)
         code = 0
         with contextlib.ExitStack() as locked:

@@ -15,7 +15,7 @@ import aurora_circus
 from aurora_circus import escapes
 from aurora_circus.commands import Commands, fleet_options, load, until_ctrl_c
 from aurora_circus.drill_command import drill
-from aurora_circus.errors import AuroraError
+from aurora_circus.errors import AuroraError, ConfigError
 from aurora_circus.service_cli import COMMANDS as SERVICE_COMMANDS
 
 PLATFORMS = ("linux", "darwin", "win32")
@@ -65,9 +65,11 @@ def check(live: bool, **options: str | None) -> None:
     --live needs a stopped fleet: it starts one system after the other, and says its HTTP status, its latency and which
     of the six metrics it gave. Exit 1 when one does not become healthy.
     """
-    from aurora_circus import checks
+    from aurora_circus import checks, origin
 
-    raise SystemExit(checks.run(load(**options), live=live))
+    context = load(**options)
+    origin.check(context.config)
+    raise SystemExit(checks.run(context, live=live))
 
 
 @cli.command()
@@ -84,12 +86,14 @@ def render(output: str | None, platform: str | None, **options: str | None) -> N
     --platform shows what another system's circus.ini looks like; it makes nothing, and runs nowhere else: its paths are
     those of this machine.
     """
+    from aurora_circus import origin
     from aurora_circus import render as rendering
     from aurora_circus.errors import MachineError
 
     context = load(**options, platform=platform)
     here = platform in {None, sys.platform}
     if here:
+        origin.check(context.config)
         rendering.prepare_endpoints(context.config)
     text = rendering.render(context.config, python=sys.executable, platform=platform or sys.platform)
     if here:
@@ -162,6 +166,8 @@ def status(as_json: bool, **options: str | None) -> None:
     context = load(**options)
     try:
         client, health = reach.connect(context)
+    except ConfigError:  # what was saved there is another fleet's
+        raise
     except AuroraError:
         if not as_json:
             overview.show_saved(context)
@@ -325,9 +331,12 @@ def env(shell: str, **options: str | None) -> None:
     fish:        aurora-circus env --shell fish | source
     PowerShell:  aurora-circus env --shell powershell | Invoke-Expression
     """  # noqa: D301 - \b is how click is told to leave the lines as they are
+    from aurora_circus import origin
     from aurora_circus.endpoints import endpoints
 
-    endpoint = endpoints(load(**options).fleet)[0]
+    context = load(**options)
+    origin.check(context.config)
+    endpoint = endpoints(context.fleet)[0]
     quoted = "'" + endpoint.replace("'", "'\\''") + "'"
     doubled = "'" + endpoint.replace("'", "''") + "'"
     escaped = "'" + endpoint.replace("\\", "\\\\").replace("'", "\\'") + "'"

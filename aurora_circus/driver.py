@@ -20,17 +20,16 @@ from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
 from aurora_circus.drilling import Drilling
 from aurora_circus.errors import AuroraError, CircusBusyError, CircusError, MachineError
-from aurora_circus.facts import Exit, Fact, Outcome, Process, State
+from aurora_circus.facts import Fact, Outcome, Process, State
 from aurora_circus.fleet import Answer, Fleet, Memory, Operation, Settled, Verb
 from aurora_circus.journal import Journal
 from aurora_circus.kept import wishes_last
-from aurora_circus.lifecycle import KILL_PATIENCE, SPAWN_PATIENCE, WITH_PROCESS, Lifecycle
+from aurora_circus.lifecycle import SPAWN_PATIENCE
 from aurora_circus.marks import Mark
 from aurora_circus.reaper import Reaper
 from aurora_circus.statefile import StateFile
+from aurora_circus.takeover import Takeover
 
-PLUGIN = "aurora"
-"""The name of the plugin's own watcher."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at what really runs."""
 STATE_PATIENCE = 2.0
@@ -49,10 +48,6 @@ PROBES_KEPT = 20
 OPERATIONS_KEPT = 500
 SPAWN_LIMIT = SPAWN_PATIENCE - 5.0
 """Seconds within which a spawn is answered, waiting for its turn included."""
-PLUGIN_GRACE = 5.0
-"""Seconds for what is no system of this fleet, such as an earlier plugin that has not ended yet."""
-LEFTOVER_LIMIT = 30.0
-"""Seconds that something of an earlier life has for its end at most, however long its grace period is."""
 
 log = logging.getLogger(__name__)
 
@@ -100,17 +95,14 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawning: set[str] = set()
-        self._clear: set[str] = set()
-        """Systems of which it was seen that nothing is there that an earlier process has left."""
         self._ends = ThreadPoolExecutor(2, thread_name_prefix="end")
         self.reaper = Reaper(self, lambda: self.fleet.lives)
+        self.takeover = Takeover(self)
         self.drilling = Drilling(self)
         self._log_faults: dict[str, str] = {}
         self._step_faults: dict[str, str] = {}
         """What went wrong in each step, last time it was made."""
         self._heard = 0
-        self._same = False
-        """True when the circusd that runs us is the one of our last life."""
         self._saved: object = None
         self._draining: Literal["quit", "down"] | None = None
         self._seen = self.clock.monotonic()
@@ -124,7 +116,7 @@ class Driver:
     def tell(self, fact: Fact) -> None:
         """Let the fleet know, and do what it says."""
         if isinstance(fact, facts.Gone):
-            self._clear.add(fact.key)
+            self.takeover.is_clear(fact.key)
         self._decide(lambda: self.fleet.handle(fact))
 
     def _decide(self, decide: Callable[[], Answer]) -> None:
@@ -143,9 +135,9 @@ class Driver:
                     self._spawning.add(each.key)
                     self.start(self._spawn(each.key), f"start of {each.key}")
                 case facts.Terminate():
-                    self._end(each.key, each.process, "SIGTERM")
+                    self.end(each.key, each.process, "SIGTERM")
                 case facts.Kill():
-                    self._end(each.key, each.process, "SIGKILL")
+                    self.end(each.key, each.process, "SIGKILL")
                 case facts.Look():
                     self.start(self._probe(each.key, each.process, verify=each.verify), f"probe of {each.key}")
                 case Settled():
@@ -275,8 +267,7 @@ class Driver:
         try:
             if life.system.port_policy == "dynamic":
                 await self._choose_port(key)
-            if key not in self._clear:
-                await self._clear_away(key)
+            await self.takeover.clear(key)
             self.reaper.begins(key, await self._prepare_log(life.system.log))
             dead = self._reaps(key)
             async with asyncio.timeout(SPAWN_LIMIT):
@@ -343,7 +334,7 @@ class Driver:
         life = self.fleet.lives.get(key)
         if life is None or life.process == process:
             return
-        self._clear.discard(key)
+        self.takeover.begins(key)
         self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
         self.drilling.appeared(key, process)
@@ -352,7 +343,8 @@ class Driver:
         """Return what a system's processes bear."""
         return Mark(self.common.run_dir, key)
 
-    def _end(self, key: str, process: Process, how: Literal["SIGTERM", "SIGKILL"]) -> None:
+    def end(self, key: str, process: Process, how: Literal["SIGTERM", "SIGKILL"]) -> None:
+        """Send a signal to everybody of a system, beside everything else."""
         self.start(self._end_all(key, process, how, processes.moment()), f"{how} to {key}")
 
     async def _end_all(self, key: str, process: Process, how: str, moment: int) -> None:
@@ -367,39 +359,6 @@ class Driver:
     async def ending(self, work: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
         """Have ``work`` done in a thread that never waits for a disk, and return what it returns."""
         return await self._loop.run_in_executor(self._ends, work, *arguments)
-
-    async def _clear_away(self, key: str) -> None:
-        """End what an earlier life has left of a system, and of which nobody knew, before it gets a new process.
-
-        Raises:
-            CircusError: it cannot be ended.
-        """
-        mark = self.mark(key)
-        left = (await self.ending(processes.left_of, mark.run_dir, (key,), processes.moment())).get(key)
-        if not left:
-            self._clear.add(key)
-            return
-        life = self.fleet.lives.get(key)
-        grace = min(PLUGIN_GRACE if life is None else life.system.graceful_timeout, LEFTOVER_LIMIT)
-        await self.ending(processes.terminate_all, left[0], mark)
-        forced = not await self._all_gone(left[0], mark, grace)
-        if forced:
-            await self.ending(processes.kill_all, left[0], mark)
-            if not await self._all_gone(left[0], mark, KILL_PATIENCE):
-                message = f"pid {left[0].pid} of an earlier life of {key} cannot be ended"
-                raise CircusError(message)
-        self.record(
-            "leftover_ended", None if key == PLUGIN else key, {"pids": [each.pid for each in left], "forced": forced}
-        )
-        self._clear.add(key)
-
-    async def _all_gone(self, leader: Process, mark: Mark, limit: float) -> bool:
-        until = self._loop.time() + limit
-        while left := await self.ending(processes.left, leader, mark):
-            if self._loop.time() >= until:
-                return False
-            await self.ending(processes.await_end, left[0], min(LOOK_EVERY, until - self._loop.time()))
-        return True
 
     async def _after_stop(self, key: str) -> None:
         """Have circusd take note of the stop; say who else is on the port, where somebody is."""
@@ -596,10 +555,6 @@ class Driver:
 
     # --- memory ----------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _was_up(life: Lifecycle, known: Memory) -> bool:
-        return life.wanted and known.wanted and known.state in {State.STARTING, State.HEALTHY, State.UNHEALTHY}
-
     def _remember(self, *, going_down: bool = False) -> None:
         """Save what has to survive, where it has changed; what is taken down in good order comes up by its turn."""
         known = memory.remember(self.fleet)
@@ -640,25 +595,15 @@ class Driver:
             log.warning("%s", fault)
         if saved.get("boot") != self._boot:  # pids of another life of this machine are strangers' by now
             memories = {key: dataclasses.replace(each, process=None) for key, each in memories.items()}
-        self._same = saved.get("circusd") == self._circusd
+        self.takeover.same = saved.get("circusd") == self._circusd
         heard = saved.get("heard")
-        if self._same and isinstance(heard, int):
+        if self.takeover.same and isinstance(heard, int):
             self._heard = heard
         return memories
 
-    def _replaced_unseen(self, key: str, before: Process | None, process: Process) -> None:
-        """Tell of an end, and of a start, that nobody saw: circusd was told to while the plugin was away."""
-        assert before is not None  # noqa: S101 - the caller has looked
-        self.record("server_exited", key, {"pid": before.pid, **dataclasses.asdict(Exit()), "after": None})
-        details = {"cause": "started outside", "attempt": 0, "of": self.fleet.lives[key].system.max_attempts}
-        self.record("server_starting", key, details)
-        log.info("%s: process %d has taken the place of %d, unseen", key, process.pid, before.pid)
-
     async def leftovers(self) -> Mapping[str, Sequence[Process]]:
         """Return who runs of each system that no living circusd holds, whether our memory knows of it or not."""
-        keys = [*self.fleet.lives, PLUGIN]
-        found: Mapping[str, Sequence[Process]] = await self.ending(processes.left_of, self.common.run_dir, keys)
-        return found
+        return await self.takeover.left(self.common.run_dir)
 
     def adopt(
         self,
@@ -666,59 +611,9 @@ class Driver:
         running: Mapping[str, Sequence[int]],
         left: Mapping[str, Sequence[Process]],
     ) -> list[str]:
-        """Take over what runs, and know what an earlier circusd left; return the systems that were taken over.
-
-        What is left of a system that is wanted up serves until its turn has come; of others it is ended at once.
-        """
-        now = self.clock.monotonic()
-        adopted, unwanted = [], []
+        """Take over what runs, and return those systems; what runs against everybody's wish is stopped."""
         with self.lock:
-            self.fleet.remember(memories, now)
-            for key, life in self.fleet.lives.items():
-                known = memories.get(key, Memory(wanted=life.system.wanted))
-                if known.port is not None and life.system.port_policy == "dynamic":
-                    life.system = dataclasses.replace(life.system, port=known.port)
-                process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
-                before = known.process
-                if not life.wanted and (going := self._going(known, process)) is not None:
-                    unwanted.append(key)  # our last life died while it was being stopped: that is brought to its end
-                    life.adopt(now, going)
-                    self.reaper.watch(key, going)
-                elif process is not None and processes.alive(process) and life.wanted:
-                    adopted.append(key)
-                    if self._same and known.process not in {None, process}:
-                        self._replaced_unseen(key, known.process, process)
-                    life.adopt(now, process)
-                    life.spawned_at = now - processes.age(process, self.clock.wall())
-                    self.reaper.watch(key, process)
-                elif process is not None:
-                    continue
-                elif before is not None and self._same and self._was_up(life, known):
-                    adopted.append(key)
-                    life.adopt(now, before)  # it died while nobody looked: that is an exit like any other
-                    self.reaper.watch(key, before)
-                elif (serves := self._serving(before, left.get(key, ()))) is not None and life.wanted:
-                    life.leave(serves)
-                    self.reaper.watch(key, serves)
-                elif before is not None and processes.members(before):  # whom a dead one has left, with no marks
-                    self._end(key, before, "SIGKILL")
+            adopted, unwanted = self.takeover.adopt(memories, running, left)
         for key in unwanted:
-            self.tell(facts.Stop(now, key))
-        for key in left:
-            now_there = self.fleet.lives[key].process if key in self.fleet.lives else None
-            if now_there is None or (key in adopted and processes.alive(now_there)):
-                self.start(self._clear_away(key), f"end of what is left of {key}")
+            self.tell(facts.Stop(self.clock.monotonic(), key))
         return adopted
-
-    def _going(self, known: Memory, process: Process | None) -> Process | None:
-        """Return the process of a system that is wanted down and was not yet, when our last life ended."""
-        if process is not None and processes.alive(process):
-            return process
-        return known.process if process is None and self._same and known.state in WITH_PROCESS else None
-
-    @staticmethod
-    def _serving(known: Process | None, left: Sequence[Process]) -> Process | None:
-        """Return who is to be replaced in its turn: the process we knew, or one that only its marks tell of."""
-        if known is not None and processes.alive(known):
-            return known
-        return left[0] if left else None

@@ -18,7 +18,7 @@ from circus import logger
 from circus.exc import ConflictError
 
 from aurora_circus import processes
-from aurora_circus.facts import Process
+from aurora_circus.facts import Exit, Process
 
 LOOK = 1.0
 """Seconds between two looks."""
@@ -121,6 +121,11 @@ class Guard:
             self._watch.notify(self._loop, self._ended)
 
     def _ended(self) -> None:
+        process = self._process
+        if process is not None:
+            status = processes.exit_status(process)
+            how = "" if status is None else f" ({Exit(*status)})"
+            logger.error("aurora: the plugin (pid %s) has ended%s: it is started again", process.pid, how)
         if self._age >= YOUNG:
             self.look()
 

@@ -173,7 +173,7 @@ class Reaper:
         """Wait until nobody of the system that ``process``, which is dead, has led runs any more, and say so."""
         while others := await self._left(key, process, moment):
             for each in others:
-                await self._end_of(key, each)
+                await self.end_of(key, each)
             moment = processes.moment()
         processes.forget(process)
         self._driver.tell(facts.Gone(self._driver.clock.monotonic(), key, process))
@@ -190,7 +190,7 @@ class Reaper:
             else:
                 return [each for each in left if each != process]
 
-    async def _end_of(self, key: str, process: Process) -> None:
+    async def end_of(self, key: str, process: Process) -> None:
         """Wait for the end of one process, or for a while where nothing tells of it."""
         watch = processes.watch(process)
         if watch is None:

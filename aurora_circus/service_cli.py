@@ -29,11 +29,13 @@ def install_service(system: bool | None, only_print: bool, no_start: bool, **opt
     It is a unit of systemd, a job of launchd, or a task of Windows' Task Scheduler. It keeps the Python that runs this,
     the absolute path of fleet.toml, and the PATH. A file that somebody else wrote is left alone.
     """
-    from aurora_circus import service  # noqa: PLC0415 - commands import what they need when they run
+    from aurora_circus import origin, service  # noqa: PLC0415 - commands import what they need when they run
 
     user = options.pop("user")
+    context = load(**options)
+    origin.check(context.config)
     wish = service.Wish(
-        context=load(**options),
+        context=context,
         system=_system(system),
         user=user,
         project_root=options["project_root"],

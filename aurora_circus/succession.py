@@ -32,7 +32,7 @@ def of(session: Session, ini: Path, why: str | None, interrupts: Interrupts) -> 
             return None
         when = f" in {duration(wait)}" if wait else ""
         terminal.warn(f"circusd (pid {old.pid}) ended ({why}), and nobody here asked for that")
-        terminal.warn(f"the next one is started{when}; the systems go on, and are replaced one by one")
+        terminal.warn(f"the next one is started{when}; the systems go on, and each is replaced once, in order")
         pause(wait)
         with interrupts.held():
             child: Child | None = successor(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from circus import arbiter as circus_arbiter
 from circus import logger
 
 from aurora_circus import claim, kept, presence, processes
@@ -20,6 +21,7 @@ from aurora_circus.presence import Presence
 _FOLDER = os.getcwd()  # noqa: PTH109 - as a text
 _kept = kept.take(os.environ)
 """How this circusd was started by whoever keeps it; the systems are not to inherit it."""
+circus_arbiter._ENV_EXCEPTIONS += (kept.VARIABLE,)  # it was there when circus first read its file: that is no change
 _guard: Guard | None = None
 _failed = False
 """Whether the plugin's watcher was stopped because no process could be started."""

@@ -28,12 +28,13 @@ from aurora_circus.api import Api
 from aurora_circus.backend import Backend
 from aurora_circus.clock import Clock
 from aurora_circus.control import BUSY_PAUSE, Control
-from aurora_circus.driver import LOOK_EVERY, PLUGIN, Driver
+from aurora_circus.driver import LOOK_EVERY, Driver
 from aurora_circus.endpoints import guard
 from aurora_circus.errors import AuroraError, CircusError, CircusRefusedError, MachineError
 from aurora_circus.facts import Process
 from aurora_circus.fleet import Fleet
 from aurora_circus.journal import Journal
+from aurora_circus.marks import PLUGIN
 from aurora_circus.server import ApiServer, PortTakenError
 from aurora_circus.standing import Standing
 from aurora_circus.statefile import StateFile

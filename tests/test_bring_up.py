@@ -419,7 +419,7 @@ def test_a_circusd_that_dies_is_followed_by_another(
     assert [(each.old, each.why, each.attempt) for each in started] == [(None, "", None), (PID, "killed by SIGKILL", 0)]
     said = capsys.readouterr()
     assert "circusd (pid 77) ended (killed by SIGKILL), and nobody here asked for that" in said.err
-    assert "the next one is started; the systems go on, and are replaced one by one" in said.err
+    assert "the next one is started; the systems go on, and each is replaced once, in order" in said.err
     assert len(world.rendered) == 1
 
 
@@ -553,7 +553,7 @@ def test_a_running_fleet_without_its_api_shows_what_it_saved(
 def test_left_overs_are_told_and_are_no_strangers_on_their_ports(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are replaced one by one."""
+    """Each is replaced once, in order."""
     own: list[object] = []
 
     def inspect(_: object, **more: object) -> list[Finding]:
@@ -564,7 +564,7 @@ def test_left_overs_are_told_and_are_no_strangers_on_their_ports(
     monkeypatch.setattr(leftovers, "surviving", lambda *_: {"brain": [Process(9, 1.0), Process(10, 1.0)]})
     assert world.up() == 0
     assert own == [[9, 10]]
-    assert "Left over from an earlier circusd, replaced one by one: brain." in capsys.readouterr().out
+    assert "Left over from an earlier circusd, each replaced once, in order: brain." in capsys.readouterr().out
 
 
 def test_taking_down_is_not_ended_by_a_second_ctrl_c(

@@ -158,7 +158,7 @@ def test_under_plain_circusd_the_systems_serve_on_until_somebody_comes(arena: Ma
 @unix_only
 @pytest.mark.fault("watcher", "circusd killed under `up`")
 def test_up_replaces_a_dead_circusd(arena: MakeArena) -> None:
-    """The systems serve on, are replaced one by one, and the journal says why."""
+    """The systems serve on, are replaced in order, and the journal says why."""
     fleet = arena(CHAIN, start=False)
     with up(fleet):
         old = fleet.known_circusd()
@@ -188,6 +188,19 @@ def test_the_plugin_replaces_a_dead_circusd_where_no_up_is_left(arena: MakeArena
     assert fleet.leftovers() == []
     assert fleet.circusd is not None
     assert fleet.circusd.poll() is not None
+
+
+@unix_only
+@pytest.mark.fault("watcher", "`reloadconfig` of what has not changed, under `up -d`")
+def test_a_reload_of_what_has_not_changed_bounces_nobody(arena: MakeArena) -> None:
+    """How circusd was started is in its environment when it reads its file first, and no more: that is no change."""
+    fleet = up_detached(arena(CHAIN, start=False))
+    before, plugin = fleet.pids(), fleet.plugin()
+    assert fleet.strike(lambda: fleet.circusctl("reloadconfig", "--waiting")).strip() == "ok"
+    fleet.noticed("command", verb="reloadconfig")
+    fleet.holds()
+    assert (fleet.pids(), fleet.plugin()) == (before, plugin)
+    assert not fleet.since("server_exited")
 
 
 @unix_only
@@ -267,7 +280,7 @@ def test_where_nobody_is_left_the_next_up_takes_over(arena: MakeArena) -> None:
     assert all(fleet.alive(pid) for pid in before.values())
     again = command(fleet, "up", "-d")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "Left over from an earlier circusd, replaced one by one" in again.stdout
+    assert "Left over from an earlier circusd, each replaced once, in order" in again.stdout
     replaced(fleet, 2)
 
 
