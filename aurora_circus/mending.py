@@ -7,6 +7,8 @@ Part of what runs inside circusd, below ``hooks``, which call this. It decides n
 - Why a process could not be started is kept, for the plugin to say. circus itself only logs it.
 - A command that is waited for is answered also when it fails within circus: there, nobody would ever hear of it. And
   the answer says how it failed.
+- A look at all watchers that meets somebody's command is left out, and made again a second later. circus fails there,
+  with a traceback in its log each time, of which nobody learns anything.
 - It is known whether circus refused a command that it was just given.
 """
 
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from circus import logger
+from circus.arbiter import Arbiter
 from circus.commands import errors
 from circus.controller import Controller
 from circus.process import Process
@@ -29,7 +32,17 @@ def install() -> None:
     Watcher._process_class = property(_starter)
     TransformableFuture._internal_callback = _passed_on
     Controller._dispatch_callback_future = _answered
+    Arbiter.manage_watchers = _looked
     IOLoop.time = _time  # type: ignore[method-assign] # tornado says that it may be another clock than time.time()
+
+
+def _looked(self: Any) -> Any:
+    """Look after all watchers, unless a command is under way, with which circus does nothing else."""
+    busy = self._restarting or self._exclusive_running_command is not None
+    return None if busy else _look_after(self)
+
+
+_look_after = Arbiter.manage_watchers
 
 
 def _passed_on(self: Any, future: Any) -> None:

@@ -136,6 +136,7 @@ def test_a_plugin_is_back_whatever_circusd_is_busy_with(arena: MakeArena) -> Non
         slow.kill()
         slow.wait()
     fleet.states(mule="stopped", brain="healthy", router="healthy", left="healthy")
+    assert "Traceback" not in (fleet.folder / "circusd.out").read_text(encoding="utf-8")
 
 
 @pytest.mark.fault("watcher", "circusd killed, and started again by hand")
