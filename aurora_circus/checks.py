@@ -1,7 +1,11 @@
 """``check``: what is wrong with a fleet before it is started, and, when asked, each of its systems tried alone."""
 
+from collections.abc import Mapping, Sequence
+
 from aurora_circus import leftovers, lookup, preflight, sentences, trial
+from aurora_circus.config import Config
 from aurora_circus.context import Context
+from aurora_circus.facts import Process
 from aurora_circus.interrupts import Interrupted, Interrupts
 from aurora_circus.terminal import one
 
@@ -11,10 +15,7 @@ def run(context: Context, *, live: bool) -> int:
     config, terminal = context.config, context.terminal
     running = lookup.find(config.fleet)
     known = leftovers.surviving(config.fleet, leftovers.known(config.fleet))
-    own = [each.pid for group in known.values() for each in group]
-    if running is not None:
-        own += _children(running.pid)
-    findings = preflight.inspect(config, own=own)
+    findings = preflight.inspect(config, own=_own(running, known))
     for each in findings:
         (terminal.warn if each.severity == "error" else terminal.say)(
             sentences.finding(each.severity, each.key, each.message)
@@ -51,6 +52,17 @@ def _try(context: Context) -> int:
     if failed:
         context.terminal.warn(f"{len(failed)} of {one(count, 'system')} not healthy: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def own_pids(config: Config) -> list[int]:
+    """Return the processes of this very fleet, as far as it runs: their ports are no news."""
+    known = leftovers.surviving(config.fleet, leftovers.known(config.fleet))
+    return _own(lookup.find(config.fleet), known)
+
+
+def _own(circusd: Process | None, known: Mapping[str, Sequence[Process]]) -> list[int]:
+    own = [each.pid for group in known.values() for each in group]
+    return own if circusd is None else [*own, *_children(circusd.pid)]
 
 
 def _children(pid: int) -> list[int]:

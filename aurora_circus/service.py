@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aurora_circus import (
+    checks,
     endpoints,
     launch,
     lookup,
@@ -223,7 +224,8 @@ else:
 
 
 def _inspect(wish: Wish) -> None:
-    findings = [each for each in preflight.inspect(wish.context.config) if each.key != "circusd"]
+    config = wish.context.config
+    findings = [each for each in preflight.inspect(config, own=checks.own_pids(config)) if each.key != "circusd"]
     for each in findings:
         wish.context.terminal.warn(sentences.finding(each.severity, each.key, each.message))
     if any(each.severity == "error" for each in findings):
