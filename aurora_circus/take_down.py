@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aurora_circus import kept, launch, leftovers, lookup, origin
+from aurora_circus import kept, launch, leftovers, lookup, marks, origin
 from aurora_circus.clock import parse_rfc3339
 from aurora_circus.config import Config
 from aurora_circus.context import Context
 from aurora_circus.errors import NotRunningError
 from aurora_circus.facts import Process
 from aurora_circus.feed import FileFeed, last_number
+from aurora_circus.journal import Journal
 from aurora_circus.records import Record
 from aurora_circus.terminal import clean, duration, state
 
@@ -19,6 +20,8 @@ SAY_AGAIN = 1.0
 """Seconds after which SIGTERM is sent again: circusd may lose one."""
 MARGIN = 15.0
 """Seconds beyond all grace periods in a row until a circusd that still runs is stuck."""
+WRITE_PATIENCE = 3.0
+"""Seconds for what was done here to reach the journal."""
 _LOOK = 0.05
 """Seconds between two looks at the journal while systems stop."""
 
@@ -140,9 +143,12 @@ def lines(records: Sequence[Record], began: float) -> list[str]:
 
 
 def _rest(context: Context, known: Mapping[str, Process]) -> int:
-    """End what lives of the known systems without a circusd."""
+    """End what lives of the known systems without a circusd, and journal that: there is no plugin to do so."""
+    clock, ended = context.clock, list[tuple[str, float]]()
+    began = clock.wall()
 
     def gone(key: str, after: float, forced: bool) -> None:  # noqa: FBT001 - a callback's argument
+        ended.append((key, clock.wall()))
         how = "ended, by force (SIGKILL)" if forced else "ended"
         context.terminal.say(f"{duration(after):>8}  {clean(key):<24}  {how}")
 
@@ -152,7 +158,9 @@ def _rest(context: Context, known: Mapping[str, Process]) -> int:
         for key, everybody in leftovers.surviving(context.fleet, known).items()
     }
     graces = Patience.of(context.config).graces
-    left = leftovers.end(context.fleet.run_dir, alive, order, graces, gone, context.clock)
+    left = leftovers.end(context.fleet.run_dir, alive, order, graces, gone, clock)
+    if marks.PLUGIN not in left:
+        _tell(context, began, [(key, at) for key, at in ended if key != marks.PLUGIN])
     if left:
         context.terminal.warn(
             f"still running, even after SIGKILL: {', '.join(f'{key} (pid {alive[key].pid})' for key in left)}"
@@ -163,6 +171,19 @@ def _rest(context: Context, known: Mapping[str, Process]) -> int:
         return 1
     leftovers.forget_state(context.fleet)
     return 0
+
+
+def _tell(context: Context, began: float, ended: Sequence[tuple[str, float]]) -> None:
+    """Write what was done here into the journal; ``began`` and the time of each end are seconds since 1970."""
+    fleet = context.fleet
+    journal = Journal(Path(fleet.log_dir) / "events.jsonl", fleet.name, fleet.journal)
+    journal.start()
+    details = {"verb": "quit", "by": "cli", "servers": [key for key, _ in ended], "operation": None}
+    journal.record("command", None, details, began)
+    for key, at in ended:
+        journal.record("server_stopped", key, {}, at)
+    if not journal.close(WRITE_PATIENCE):
+        context.terminal.warn(f"this end could not be journaled: {journal.last_error}")
 
 
 def _stuck(context: Context, process: Process, known: Mapping[str, Process]) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from aurora_circus import processes
 from aurora_circus.endpoints import endpoints
-from tests.e2e.harness import DEADLINE, kill, unix_only
+from tests.e2e.harness import DEADLINE, kill, seqs_are_whole, unix_only
 from tests.faults.arena import Arena, MakeArena
 from tests.faults.ups import command, replaced, up, up_detached
 
@@ -314,6 +314,9 @@ def test_down_ends_what_is_stuck_and_nobody_undoes_it(arena: MakeArena) -> None:
     assert "does not answer: killed" in down.stderr
     assert fleet.leftovers() == []
     assert not fleet.events("circusd_replaced")
+    assert fleet.events("command")[-1]["details"]["by"] == "cli"
+    assert {each["server"] for each in fleet.events("server_stopped")} == set(PAIR)
+    seqs_are_whole(fleet.journal())
     assert fleet.circusd is not None
     assert fleet.circusd.poll() is not None
 
