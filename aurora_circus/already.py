@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aurora_circus import lookup, operate, overview, reach
+from aurora_circus import kept, lookup, operate, overview, reach
 from aurora_circus.context import Context
 from aurora_circus.errors import AuroraError, NotRunningError
 from aurora_circus.facts import Process
@@ -19,6 +19,8 @@ def show(context: Context, keys: Sequence[str], process: Process) -> int:
         return _unreachable(context, process, error)
     if lookup.ask_pid(config.fleet) is None:
         return _stuck(context, process)
+    if kept.marked(config.fleet.run_dir):  # by a `down` that was ended before it had said anything to circusd
+        kept.unmark(config.fleet.run_dir)
     code = 0
     if keys:
         code = operate.run(client, operate.Command("start", keys), context)

@@ -216,9 +216,9 @@ class Driver:
         for key in new:
             self.tell(facts.Start(now, key))
 
-    def close(self) -> None:
+    def close(self, *, orderly: bool) -> None:
         """Save what has to survive: nothing but the journal after an orderly shutdown, unless a service is stopped."""
-        if self.orderly and not wishes_last(self.common.run_dir):
+        if orderly and self.orderly and not wishes_last(self.common.run_dir):
             self._state.clear()
         self._state.flush(STATE_PATIENCE)
 

@@ -107,6 +107,11 @@ def keep_wishes(run_dir: str) -> None:
     (Path(run_dir) / WISHES).touch(mode=0o600)
 
 
+def wishes_kept(run_dir: str) -> bool:
+    """Say whether the end to come keeps what was wished."""
+    return (Path(run_dir) / WISHES).exists()
+
+
 def wishes_last(run_dir: str) -> bool:
     """Say whether this end keeps what was wished, and forget that it does."""
     try:

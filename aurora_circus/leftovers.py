@@ -4,6 +4,7 @@ A process is known by pid and start time, a system by its leader and by the mark
 ended because it holds a port, or has a name that looks right.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -57,7 +58,8 @@ def known(fleet: Fleet) -> dict[str, Process]:
     for key, memory in systems.items() if isinstance(systems, dict) else ():
         match memory:
             case {"process": [int(pid), int(started) | float(started)]} if pid > 1:
-                found[str(key)] = Process(pid, float(started))
+                with contextlib.suppress(OverflowError):  # a number that no clock has
+                    found[str(key)] = Process(pid, float(started))
     return found
 
 

@@ -21,8 +21,9 @@ from typing import Any, Protocol, Self
 
 from aurora_circus import keeper, kept, launch, lookup, processes, settings
 from aurora_circus.clock import Clock, pause
-from aurora_circus.errors import AuroraError
+from aurora_circus.errors import AuroraError, MachineError
 from aurora_circus.facts import Exit, Process
+from aurora_circus.feed import newest
 from aurora_circus.journal import Journal
 from aurora_circus.kept import Kept
 from aurora_circus.settings import Fleet
@@ -31,6 +32,8 @@ BEGIN_PATIENCE = 30.0
 """Seconds for a new circusd to be found by others; it takes less than one."""
 _LOOK = 0.05
 _LONG = 3600.0
+RETURN_PATIENCE = 5.0
+"""Seconds for an ``up -d`` that has shown how all came up to be gone."""
 WRITE_PATIENCE = 3.0
 """Seconds for the last word to reach the disk."""
 
@@ -85,6 +88,12 @@ def successor(fleet: Fleet, start: Callable[[], "subprocess.Popen[bytes]"]) -> "
     Raises:
         AuroraError: it cannot be started, or nobody knows whether another one runs.
     """
+    try:
+        Path(fleet.run_dir).mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # it may have been removed before circusd died
+    except OSError as error:
+        raise MachineError(f"making the directory {fleet.run_dir}: {error.strerror}") from error
     with launch.lock(fleet, lambda: None):
         if kept.marked(fleet.run_dir) or lookup.find(fleet) is not None:
             return None
@@ -113,11 +122,17 @@ def how(child: Child) -> str:
 
 
 def give_up(fleet: Fleet, pid: int, why: str) -> str:
-    """Journal that no other circusd is started after the last one, and return it in words; no plugin may live."""
+    """Journal that no other circusd is started after the last one, once, and return it in words; no plugin may live.
+
+    Raises:
+        MachineError: somebody else has been at it for too long.
+    """
     tries = len(keeper.DELAYS)
-    journal = Journal(Path(fleet.log_dir) / "events.jsonl", fleet.name, fleet.journal)
-    journal.record("circusd_given_up", None, {"attempts": tries, "pid": pid, "why": why}, Clock().wall())
-    journal.close(WRITE_PATIENCE)
+    with launch.lock(fleet, lambda: None):  # who keeps it besides us, and saw it end as well, gives up too
+        if not any(each["details"].get("pid") == pid for each in newest(fleet, 1, event="circusd_given_up")):
+            journal = Journal(Path(fleet.log_dir) / "events.jsonl", fleet.name, fleet.journal)
+            journal.record("circusd_given_up", None, {"attempts": tries, "pid": pid, "why": why}, Clock().wall())
+            journal.close(WRITE_PATIENCE)
     return f"circusd is given up: {tries} in a row were started and ended again, the last one (pid {pid}): {why}"
 
 
@@ -183,7 +198,16 @@ class Program:
         self._environment = environment
 
     def run(self, pid: int, why: str, lived: float) -> int:
-        """Replace the circusd ``pid``, that ``why`` is no more and has lived for so long; return the exit code."""
+        """Replace the circusd ``pid``, that ``why`` is no more and has lived for so long; return the exit code.
+
+        An ``up`` that keeps it does so itself, unless it is just about to return: that is waited for.
+        """
+        keeps = self._known.keeper
+        if keeps is not None and processes.works(keeps):
+            processes.await_end(keeps, RETURN_PATIENCE)
+            if processes.works(keeps):
+                log.info("circusd (pid %s) is gone; the `up` that keeps it (pid %s) sees to that", pid, keeps.pid)
+                return 0
         while not kept.marked(self._fleet.run_dir):
             attempt = keeper.following(self._known.attempt, lived)
             self._known = replace(self._known, keeper=None, attempt=attempt, old=pid, why=why)

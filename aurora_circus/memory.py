@@ -90,6 +90,6 @@ def thaw(frozen: object, shift: float) -> tuple[dict[str, Memory], list[str]]:
                 name: None if (at := getattr(memory, name)) is None else at - shift for name in _TIMES
             }
             memories[key] = dataclasses.replace(memory, state=State(memory.state), process=process, **times)
-        except (TypeError, ValueError, KeyError, IndexError) as error:
+        except (TypeError, ValueError, OverflowError, KeyError, IndexError) as error:
             faults.append(f"what was saved of {key} is not understood and left out: {error}")
     return memories, faults

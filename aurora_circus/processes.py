@@ -51,6 +51,11 @@ _LOOK = 0.02
 """Seconds between two looks at a process where the system has no event for its end."""
 
 
+def works(process: Process) -> bool:
+    """Say whether a process runs and is not stopped."""
+    return alive(process) and not stopped(process)
+
+
 def await_end(process: Process, timeout: float) -> None:
     """Wait until ``process`` has ended, ``timeout`` seconds at most; sooner where the system has no event for it."""
     found = watch(process)

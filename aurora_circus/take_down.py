@@ -99,7 +99,7 @@ def circusd(context: Context, process: Process) -> int:
     One that has not ended after all its time, and does not answer either, is ended by force, and then what it leaves.
     """
     terminal, clock = context.terminal, context.clock
-    _mark(context)
+    wishes_last = kept.wishes_kept(context.fleet.run_dir)
     patience, known = Patience.of(context.config), leftovers.known(context.fleet)
     feed = FileFeed(context.config, last_number(context.fleet), clock=clock)
     began, began_at = clock.monotonic(), clock.wall()
@@ -107,6 +107,7 @@ def circusd(context: Context, process: Process) -> int:
     while True:
         now = clock.monotonic()
         if now >= again:
+            _mark(context)  # an `up` that finds the fleet running may have taken the mark away
             launch.terminate(context.fleet, process)
             again = now + SAY_AGAIN
         ended = launch.await_end(process, _LOOK)
@@ -120,6 +121,8 @@ def circusd(context: Context, process: Process) -> int:
             limit = duration(patience.longest)
             terminal.warn(f"circusd (pid {process.pid}) is still there after {limit}, and does not answer: killed")
     code = _rest(context, known) if leftovers.surviving(context.fleet, known) else 0
+    if code == 0 and not wishes_last:  # a plugin that was dead or stopped has not
+        leftovers.forget_state(context.fleet)
     if code == 0:
         terminal.say(f"The fleet {context.fleet.name} is down, after {duration(clock.monotonic() - began)}.")
     return code

@@ -102,14 +102,17 @@ class Tether:
             except MachineError as error:
                 log.error("%s", error)
 
-    def keeps(self, *, draining: bool) -> bool:
-        """Say whether it is for us to replace this circusd when it is dead or stuck."""
+    def keeps(self, *, draining: bool, keeper_works: bool | None = None) -> bool:
+        """Say whether it is for us to replace this circusd when it is dead or stuck.
+
+        ``keeper_works``: whether the ``up`` that has started it sees to that; None: whether it does just now.
+        """
         known = self._kept
-        return known is not None and keeper.replaces(
-            marked=kept.marked(known.run_dir),
-            draining=draining,
-            keeper_works=known.keeper is not None and works(known.keeper),
-        )
+        if known is None:
+            return False
+        if keeper_works is None:
+            keeper_works = known.keeper is not None and processes.works(known.keeper)
+        return keeper.replaces(marked=kept.marked(known.run_dir), draining=draining, keeper_works=keeper_works)
 
     def replace(self) -> None:
         """Have a process of its own start the next circusd, which outlives us.
@@ -130,8 +133,3 @@ class Tether:
             stdin=subprocess.DEVNULL,
             **_APART,
         )
-
-
-def works(process: Process) -> bool:
-    """Say whether a process runs and is not stopped."""
-    return processes.alive(process) and not processes.stopped(process)

@@ -318,13 +318,14 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(driver.stopped.wait(), STOP_PATIENCE)
             driver.drilling.close()
-            driver.record("controller_stopped", None, {"pid": os.getpid(), "why": why, "orderly": driver.draining})
-            driver.close()
+            orderly = driver.draining and (why != GONE or driver.stopped.is_set())  # else it died over it
+            driver.record("controller_stopped", None, {"pid": os.getpid(), "why": why, "orderly": orderly})
+            driver.close(orderly=orderly)
         if self._api is not None:
             self._api.stop(1.0)
         if driver is not None:
             driver.journal.close(WRITE_PATIENCE)
-        if why == GONE and self._keeps():
+        if why == GONE and self._tether.keeps(draining=self._leaves(), keeper_works=False):  # its keeper may be ending
             try:
                 self._tether.replace()
             except OSError:
@@ -350,6 +351,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     def _keeps(self) -> bool:
         return self._tether.keeps(draining=self._driver is not None and self._driver.draining)
+
+    def _leaves(self) -> bool:
+        """Say whether circusd was told to end for good; a restart of everything is no such wish."""
+        return self._driver is not None and self._driver.orderly
 
     def _fall_with_a_thread(self) -> None:
         """End this process when memory is out, or when a thread ends by an error: nothing brings it back but circusd.

@@ -28,11 +28,12 @@ def test_what_makes_no_sense_is_named_and_costs_nobody_else() -> None:
         "worse": 5,
         "bad": {"state": "merry"},
         "many": {"attempt": "many"},
+        "endless": {"process": [float("inf"), 1.0]},
         "web": {"wanted": False},
     }
     known, faults = memory.thaw(frozen, SHIFT)
     assert known == {"web": Memory(wanted=False)}
-    assert [fault.split()[4] for fault in faults] == ["odd", "worse", "bad", "many"]
+    assert [fault.split()[4] for fault in faults] == ["odd", "worse", "bad", "many", "endless"]
     assert memory.thaw([1], SHIFT) == ({}, [])
 
 
