@@ -37,6 +37,7 @@ breaks = unless(WINE, "Wine refuses to send CTRL_BREAK")
 pidfiles = unless(WINDOWS, "on Windows a circusd is found by its port")
 sockets = unless(WINDOWS, "Windows' Python has no Unix sockets")
 listeners = unless(WINE, "Wine does not say whose a listener is")
+resets = unless(WINE, "in Wine a connection that is aborted looks like one that was closed")
 gone_while_open = unless(WINE, "in Wine a file that is removed while it is open is still there for everybody")
 
 if sys.platform == "win32":

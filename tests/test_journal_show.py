@@ -14,6 +14,7 @@ from aurora_circus.cli import cli
 from aurora_circus.feed import journal_path
 from aurora_circus.journal import Journal
 from tests.fake_fleet import FakeApi, context, fleet, record, toml, write_journal
+from tests.platforms import WINDOWS
 
 AT = 1_767_323_045.0
 OLD = {"timestamp": "2025-11-02T03:04:05.123456", "server": "brain", "details": {"pid": 7}, "system": "AURORA"}
@@ -135,7 +136,7 @@ def test_nothing_of_a_file_reaches_a_terminal_raw() -> None:
         assert not {each for each in evil if not each.isprintable()} & {*result.stdout, *result.stderr}
     result = run("--json", "--file", write(raw))
     assert json.loads(result.stdout) == json.loads(raw)
-    name = write(old(), "bad\x1b[31m.jsonl")
+    name = write(old(), "bad.jsonl" if WINDOWS else "bad\x1b[31m.jsonl")  # where a name may hold such a thing
     assert "\x1b" not in run("--server", "x\x1b[0m", "--file", name).output
 
 
@@ -294,7 +295,7 @@ def test_what_is_shown_as_json_can_be_verified(here: Path) -> None:
     log.record("e", None, {}, AT)
     assert log.close(5)
     piped = run("--json", "--file", "events.jsonl").stdout_bytes
-    assert piped == Path("events.jsonl").read_bytes()
+    assert piped.replace(b"\r\n", b"\n") == Path("events.jsonl").read_bytes()
     assert run("--verify", "--file", "-", given=piped).exit_code == 0
 
 

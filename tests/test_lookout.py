@@ -49,7 +49,7 @@ class World:
 
     def run(self, _fleet: Fleet, argv: object, folder: Path, variables: dict[str, str], _: object) -> Child:
         """Start one."""
-        assert (argv, str(folder)) == (("circusd",), "/here")
+        assert (argv, folder) == (("circusd",), Path("/here"))
         known = kept.loads(variables[kept.VARIABLE])
         assert known is not None
         self.started.append(known)

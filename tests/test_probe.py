@@ -12,6 +12,7 @@ import pytest
 from aurora_circus import probe
 from aurora_circus.facts import Outcome
 from aurora_circus.settings import Probe
+from tests.platforms import resets
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -224,6 +225,7 @@ def test_nobody_there_is_said_in_words() -> None:
     assert str(outcome.reason).endswith("connection refused")
 
 
+@resets
 def test_a_broken_connection_is_said_in_words() -> None:
     """Who closes with something unread resets the connection: a TLS server does so."""
 

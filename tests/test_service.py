@@ -76,7 +76,7 @@ def test_installing_writes_the_unit_and_has_it_enabled_and_started(
     """It says what it did, how to look at it, how to undo it, and that a log-in is needed."""
     assert service.install(wish, start=True) == 0
     text = (tmp_path / UNIT).read_text(encoding="utf-8")
-    assert f"--fleet {tmp_path}/fleet.toml" in text
+    assert f"# Fleet file: {tmp_path / 'fleet.toml'}" in text
     assert f"PATH={os.environ['PATH']}" in text.replace("%%", "%")
     assert [each for each in manager.asked if each.startswith("systemctl")] == [
         "systemctl --user show --property=Version",
