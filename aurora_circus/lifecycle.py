@@ -96,6 +96,8 @@ class Lifecycle:
         self._after: Literal["stop", "restart", "rejoin", "recover"] | None = None
         self._never_healthy = True
         self._adopted = False
+        self._limit = 0.0
+        """Seconds that one which was taken over has to be healthy."""
         self._leftover = False
         self._again = False
         self._holder: Holder | None = None
@@ -192,12 +194,18 @@ class Lifecycle:
 
     # --- processes -------------------------------------------------------------------------------------------------
 
-    def adopt(self, at: float, process: Process) -> None:
-        """Take over a process that ran before we did, and disturb nothing: it is probed and then called what it is."""
+    def adopt(self, at: float, process: Process, *, healthy: bool = False) -> None:
+        """Take over a process that ran before we did, and disturb nothing: it is probed and then called what it is.
+
+        It has ``start_timeout`` to be healthy, as a new one; if it was ``healthy`` when it was last heard of, as long
+        as so many probes in a row take to fail as make a healthy one unhealthy.
+        """
+        limit, probe = self.system.restart.start_timeout, self.system.probe
+        self._limit = min(limit, probe.failure_threshold * (probe.timeout + SECOND_LOOK)) if healthy else limit
         self.process, self.spawned_at, self.began = process, at, at
         self._adopted = True
         self._enter(State.STARTING, at)
-        self.due = at + self.system.restart.start_timeout
+        self.due = at + self._limit
         self._probe_at = at
 
     def leave(self, process: Process) -> None:
@@ -487,8 +495,9 @@ class Lifecycle:
         if self.state is State.STARTING:
             if self.process is None:
                 return self._spawn_failed(at, "circusd gave no answer to the start", busy=False)
-            limit = self.system.restart.start_timeout
-            self.error = f"not healthy within {limit:g} s of its start: {self.error or 'no answer'}"
+            limit = self._limit if self._adopted else self.system.restart.start_timeout
+            since = "being taken over" if self._adopted else "its start"
+            self.error = f"not healthy within {limit:g} s of {since}: {self.error or 'no answer'}"
             self._set_down(at)
             unhealthy = {"reason": self.error, "failures": self.failures, "pid": self.process.pid}
             return [Record(self.system.key, "server_unhealthy", unhealthy), *self._unhealthy(at)]

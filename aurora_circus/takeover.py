@@ -140,7 +140,7 @@ class Takeover:
                 adopted.append(key)
                 if self.same and before is not None and before != process:
                     self._replaced_unseen(key, before, process)
-                self._take(key, life, process, now)
+                self._take(key, life, process, now, healthy=known.state is State.HEALTHY)
                 life.spawned_at = now - processes.age(process, driver.clock.wall())
             elif process is not None:
                 continue
@@ -158,8 +158,8 @@ class Takeover:
                 driver.start(self.clear(key), f"end of what is left of {key}")
         return adopted, unwanted
 
-    def _take(self, key: str, life: Lifecycle, process: Process, now: float) -> None:
-        life.adopt(now, process)
+    def _take(self, key: str, life: Lifecycle, process: Process, now: float, *, healthy: bool = False) -> None:
+        life.adopt(now, process, healthy=healthy)
         self._driver.reaper.watch(key, process)
 
     def _going(self, known: Memory, process: Process | None) -> Process | None:

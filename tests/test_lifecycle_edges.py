@@ -299,6 +299,21 @@ def test_an_adopted_process_has_as_long_to_be_healthy_as_a_new_one() -> None:
     }
 
 
+def test_one_that_was_healthy_when_it_was_taken_over_has_as_long_as_its_probes_take_to_fail() -> None:
+    """A plugin that dies while a system hangs does not give that a whole start's time again."""
+    life = Lifecycle(system(start_timeout=15.0, failure_threshold=2, timeout=2.0), 0.0)
+    life.wanted = True
+    life.adopt(5.0, FIRST, healthy=True)
+    assert life.due == 5.0 + 2 * (2.0 + 1.0)
+    life.handle(facts.Probed(7.0, "web", FIRST, Outcome(ok=False, reason="no answer")))
+    answer = life.handle(facts.Tick(11.0, "web"))
+    assert details(answer, "server_unhealthy")["reason"] == "not healthy within 6 s of being taken over: no answer"
+    patient = Lifecycle(system(start_timeout=4.0, failure_threshold=2, timeout=2.0), 0.0)
+    patient.wanted = True
+    patient.adopt(5.0, FIRST, healthy=True)
+    assert patient.due == 9.0
+
+
 @pytest.mark.parametrize("outside", [True, False])
 def test_only_the_adopted_process_itself_is_not_called_started(outside: bool) -> None:
     """What replaces it is, whoever started that."""
