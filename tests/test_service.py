@@ -20,7 +20,7 @@ from aurora_circus.service import Wish
 from aurora_circus.service_plan import Step
 from aurora_circus.terminal import Terminal
 from tests.fake_fleet import toml
-from tests.platforms import WINDOWS, owned
+from tests.platforms import WINDOWS, owned, unless
 
 
 class Output:
@@ -70,6 +70,7 @@ def wish(tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch, caps
 UNIT = "config/systemd/user/aurora-circus-aurora.service"
 
 
+@unless(WINDOWS, "paths of Windows are none that a unit of systemd has")
 def test_installing_writes_the_unit_and_has_it_enabled_and_started(
     wish: Wish, manager: Manager, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
