@@ -22,6 +22,8 @@ from aurora_circus.facts import Exit, Process
 
 LOOK = 1.0
 """Seconds between two looks."""
+LOOK_AGAIN = 0.25
+"""The same while the plugin is found stopped: the fleet's API is away, and whoever continues it does so at once."""
 SILENT = 15
 """Looks without a sign of life after which a plugin is stuck; its own watchdog comes first, after 10 s."""
 BEGINS = 60
@@ -51,8 +53,10 @@ class Guard:
         """Look, and again each second."""
         if self._over:
             return
-        self._loop.call_later(LOOK, self.begin)
-        self.look()
+        try:
+            self.look()
+        finally:
+            self._loop.call_later(LOOK_AGAIN if self._stopped else LOOK, self.begin)
 
     def close(self) -> None:
         """Look no more."""

@@ -91,10 +91,12 @@ class Loop:
 
     def __init__(self) -> None:
         self.later: list[Callable[[], object]] = []
+        self.waits: list[float] = []
 
-    def call_later(self, _: float, call: Callable[[], object]) -> None:
+    def call_later(self, delay: float, call: Callable[[], object]) -> None:
         """Keep it."""
         self.later.append(call)
+        self.waits.append(delay)
 
 
 def watching(plugin: Plugin | None, looks: int = 1, *, beats: bool = True) -> Guard:
@@ -151,6 +153,18 @@ def test_a_stopped_one_is_ended_after_three_looks_and_one_that_goes_on_is_not(pl
         assert plugin.killed == []
         found.look()
     assert plugin.killed == [10]
+
+
+def test_a_stopped_one_is_looked_at_more_often(plugin: Plugin) -> None:
+    """From the first look on that finds it so, until it is ended or goes on: meanwhile nobody watches the fleet."""
+    loop = Loop()
+    found = Guard(loop, lambda: plugin)  # type: ignore[arg-type] # as much of a loop as is needed
+    found.begin()
+    plugin.halted.add(10)
+    loop.later.pop()()
+    plugin.halted.clear()
+    loop.later.pop()()
+    assert loop.waits == [guard.LOOK, guard.LOOK_AGAIN, guard.LOOK]
 
 
 @pytest.mark.parametrize(("beats", "looks"), [(True, guard.SILENT), (False, guard.BEGINS)])
