@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from aurora_circus import fleetfile, leftovers, lookup, origin
+from aurora_circus.cli import cli
 from aurora_circus.config import Config
 from aurora_circus.errors import ConfigError
 from aurora_circus.facts import Process
@@ -58,3 +60,23 @@ def test_our_own_fleet_is_ours(mine: Config, tmp_path: Path) -> None:
         origin.check(mine)
     (Path(mine.fleet.run_dir) / "state.json").write_text("{", encoding="utf-8")
     origin.check(mine)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["check"], ["env"], ["render", "-o", "circus.ini"], ["status"], ["install-service", "--print"]],
+    ids=lambda words: words[0],
+)
+def test_no_command_takes_another_files_fleet_for_its_own(
+    mine: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """It is refused before anything is shown or written."""
+    other = tmp_path / "other.toml"
+    other.write_text(FLEET, encoding="utf-8")
+    saved(mine, {"file": str(other)})
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, [*words, "--fleet", mine.file])
+    assert not (tmp_path / "circus.ini").exists()
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert str(other) in result.stderr
