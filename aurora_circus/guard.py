@@ -20,18 +20,20 @@ from circus.exc import ConflictError
 from aurora_circus import processes
 from aurora_circus.facts import Exit, Process
 
-LOOK = 1.0
+LOOK = 0.5
 """Seconds between two looks."""
 LOOK_AGAIN = 0.25
 """The same while the plugin is found stopped: the fleet's API is away, and whoever continues it does so at once."""
-SILENT = 15
+SILENT = 30
 """Looks without a sign of life after which a plugin is stuck; its own watchdog comes first, after 10 s."""
-BEGINS = 60
+BEGINS = 120
 """The same for one that has just been started, and has not given any yet: it imports, on a busy machine."""
 STOPPED = 3
 """Looks in a row that find it stopped."""
-YOUNG = 5
-"""Looks that a plugin has to live for the next one to be started at once; else at the next look: no hot loop."""
+YOUNG = 10
+"""Looks that a plugin has to live for the next one to be started at once; else at `REST`: no hot loop."""
+REST = 2
+"""Looks that find no plugin until the next one is started, where the last one died young."""
 
 
 class Guard:
@@ -43,14 +45,14 @@ class Guard:
         self._find = find
         self._process: Process | None = None
         self._watch: processes.Watch | None = None
-        self._age = self._silent = self._stopped = 0
+        self._age = self._silent = self._stopped = self._missing = 0
         self._heard = False
         self._over = False
         self.reviving = False
         """True while circus is asked for a new one."""
 
     def begin(self) -> None:
-        """Look, and again each second."""
+        """Look, and again after `LOOK`."""
         if self._over:
             return
         try:
@@ -79,7 +81,9 @@ class Guard:
             return
         process = _held(watcher)
         if process is None or not processes.alive(process):
-            self._revive(watcher)
+            self._missing += 1
+            if self._age >= YOUNG or self._missing >= REST:
+                self._revive(watcher)
         elif process != self._process:
             self._take(process)
         else:
@@ -92,7 +96,7 @@ class Guard:
         if self._stopped >= STOPPED:
             why = "was stopped"
         elif self._silent >= (SILENT if self._heard else BEGINS):
-            why = f"has given no sign of life for {self._silent} s"
+            why = f"has given no sign of life for {self._silent * LOOK:g} s"
         else:
             return
         logger.error("aurora: the plugin (pid %s) %s: it is ended by force, and started again", process.pid, why)
@@ -137,7 +141,7 @@ class Guard:
         if self._watch is not None:
             self._watch.close()
         self._watch = self._process = None
-        self._age = self._silent = self._stopped = 0
+        self._age = self._silent = self._stopped = self._missing = 0
         self._heard = False
 
 

@@ -20,7 +20,7 @@ TURN = 2.0
 WHOLE = 60.0
 """Seconds within which a killed system is healthy again, where its own settings do not ask for more."""
 PLUGIN_BACK = 2.0
-"""Seconds within which the API of a killed plugin answers again: circusd looks each second."""
+"""Seconds within which the API of a killed plugin answers again: circusd is told of its end."""
 SLACK = 0.5
 """Seconds on top of each promise, for the measuring."""
 
@@ -85,7 +85,7 @@ class Verdict:
 def of(fault: Fault, policy: Policy | None, strikes: int) -> list[Promise]:
     """Return what is promised of ``fault``, which costs ``strikes`` attempts; a policy is a system's."""
     if fault is Fault.PLUGIN_KILL or policy is None:
-        return [Promise("the API is back", STRUCK, BACK, PLUGIN_BACK, "circusd looks each second")]
+        return [Promise("the API is back", STRUCK, BACK, PLUGIN_BACK, "circusd is told of its end")]
     dies = fault in {Fault.KILL, Fault.CRASH_LOOP}
     if dies:
         noticed = Promise("noticed", STRUCK, NOTICED, DEATH_SEEN, "an event tells, or else the look each second")

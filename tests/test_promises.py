@@ -247,7 +247,7 @@ def test_what_the_settings_ask_for_is_no_broken_promise() -> None:
 
 
 def test_the_plugin_has_a_promise_of_its_own() -> None:
-    """circusd looks each second."""
+    """circusd is told of its end."""
     (each,) = promises.of(Fault.PLUGIN_KILL, None, 0)
     assert (each.since, each.until, each.within) == (STRUCK, promises.BACK, 2.0)
     assert promises.longest([each]) == 2.0

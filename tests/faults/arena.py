@@ -6,9 +6,7 @@ in ``docs/faults.md`` and never judged here: the machine may be busy.
 """
 
 import contextlib
-import http.client
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -20,49 +18,10 @@ import requests
 
 from aurora_circus import oracle, ports, story, witness
 from tests.e2e.harness import DEADLINE, Fleet, Json
+from tests.faults.honest import HonestClient
 
 Made = TypeVar("Made")
 MakeArena = Callable[..., "Arena"]
-ASK_EVERY = 0.1
-"""Seconds between two questions of the honest client."""
-
-
-class HonestClient:
-    """Asks for the status ten times a second, whatever goes on, and notes how long each answer took.
-
-    ``slowest`` and ``away`` are seconds: the longest answer, and the longest time without any.
-    """
-
-    def __init__(self, port: int) -> None:
-        """Begin at once."""
-        self.slowest = 0.0
-        self.away = 0.0
-        self.answers = 0
-        self._port = port
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._ask, daemon=True)
-        self._thread.start()
-
-    def _ask(self) -> None:
-        heard = time.monotonic()
-        while not self._done.wait(ASK_EVERY):
-            began = time.monotonic()
-            wire = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-            try:
-                wire.request("GET", "/api/autonomous/status")
-                if wire.getresponse().read():
-                    heard = time.monotonic()
-                    self.slowest = max(self.slowest, heard - began)
-                    self.answers += 1
-            except (OSError, http.client.HTTPException):
-                self.away = max(self.away, time.monotonic() - heard)
-            finally:
-                wire.close()
-
-    def stop(self) -> None:
-        """Ask no more."""
-        self._done.set()
-        self._thread.join(30)
 
 
 class Arena(Fleet):

@@ -59,8 +59,10 @@ def arena(tmp_path: Path, figures: dict[str, Any]) -> Iterator[MakeArena]:
                 each.holds()
     finally:
         for each in made:
-            each.quiet()
-            each.finish()
+            try:
+                each.quiet()
+            finally:
+                each.finish()
     for each in made:
         each.nothing_left()
 

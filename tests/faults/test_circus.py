@@ -1,6 +1,5 @@
 """circus and its operators: a lock that is held, a socket that is gone, a place that two want, a pidfile that lies."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from aurora_circus import claim
 from aurora_circus.endpoints import endpoints
 from tests.e2e.harness import DEADLINE, kill, unix_only
 from tests.faults.arena import Arena, MakeArena
+from tests.faults.disks import take_away
 from tests.faults.ups import command, up_detached
 
 CHAIN = {"brain": {"critical": True}, "router": {"depends_on": ["brain"]}, "left": {"depends_on": ["router"]}}
@@ -103,7 +103,7 @@ def test_a_run_directory_that_was_removed_is_made_again(arena: MakeArena) -> Non
     assert fleet.post("/api/autonomous/stop/left?wait=30").status_code == 200
     before = fleet.pids()
     run_dir = Path(fleet.config().fleet.run_dir)
-    fleet.strike(partial(shutil.rmtree, run_dir))
+    fleet.strike(partial(take_away, run_dir))
     wanted = {"circusd.pid", "circusd.sock", "events.sock", "state.json"}
     fleet.until("all of it", lambda: run_dir.is_dir() and wanted <= {each.name for each in run_dir.iterdir()})
     assert run_dir.stat().st_mode & 0o777 == 0o700
@@ -124,7 +124,7 @@ def test_a_fleet_without_its_run_directory_is_not_started_twice(arena: MakeArena
     before = fleet.pids()
 
     def again() -> None:
-        shutil.rmtree(run_dir)
+        take_away(run_dir)
         run_dir.mkdir(mode=0o700)
 
     fleet.strike(again)

@@ -17,6 +17,7 @@ from aurora_circus.cli import cli
 from tests import journals
 from tests.e2e.harness import Json, kill, unix_only
 from tests.faults.arena import Arena, MakeArena
+from tests.faults.disks import take_away
 from tests.platforms import WINDOWS, fifos, links
 
 PAIR: dict[str, Json] = {"one": {}, "two": {}}
@@ -227,7 +228,7 @@ def test_a_log_directory_that_is_removed_is_made_again(arena: MakeArena) -> None
     """Systems start all the same, with a log, and the journal goes on in a new file."""
     fleet = arena(PAIR)
     before = settled(fleet)
-    fleet.strike(lambda: shutil.rmtree(logs(fleet)))
+    fleet.strike(lambda: take_away(logs(fleet)))
     bounced(fleet, "one")
     is_well(fleet)
     written(fleet, newest(fleet))

@@ -1,16 +1,17 @@
 """circusd dies at the worst moment: while who keeps it goes, while it is told something, while a mark is wrong."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from aurora_circus import kept
 from tests.e2e.harness import DEADLINE, kill, unix_only
 from tests.faults.arena import MakeArena
+from tests.faults.disks import take_away
 from tests.faults.ups import command, known, replaced, up_detached
 
 pytestmark = unix_only
@@ -84,7 +85,7 @@ def test_a_circusd_is_replaced_also_where_its_directory_is_gone(arena: MakeArena
     old = fleet.known_circusd()
 
     def both() -> None:
-        shutil.rmtree(fleet.config().fleet.run_dir)
+        take_away(Path(fleet.config().fleet.run_dir))
         kill(old.pid)
 
     fleet.strike(both)
