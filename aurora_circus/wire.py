@@ -35,6 +35,8 @@ MOST_DISCARDED = 16 * 2**20
 """Bytes of a refused request that are read all the same."""
 MOST_CONNECTIONS = 200
 """Connections beyond which a new one takes the place of an old one."""
+AT_ONCE = 50
+"""Connections accepted in one turn of the loop: each turn looks at all that there are."""
 MOST_UNSENT = 65_536
 """Bytes of answers that a client has not taken, from which on his next request waits."""
 _VERSIONS = ("1.0", "1.1")
@@ -223,12 +225,15 @@ class Httpd(TcpWSGIServer):
         """Leave the socket as it is."""
 
     def handle_accept(self) -> None:
-        """Accept a connection; where there are too many, others make room for it.
+        """Accept connections; where there are too many, others make room for them.
 
         Not before: what is closed while the loop looks around for what to wait for may lend its number to a new one.
         """
         others = list(self.active_channels.values())
-        super().handle_accept()
+        for before in range(len(others), len(others) + AT_ONCE):
+            super().handle_accept()
+            if len(self.active_channels) == before:
+                break
         surplus = len(self.active_channels) - MOST_CONNECTIONS
         if surplus > 0:
             self._make_room(others, surplus)
