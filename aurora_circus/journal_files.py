@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from aurora_circus.errors import AuroraError, MachineError
 from aurora_circus.files import open_regular
@@ -56,25 +56,42 @@ def opened(name: str) -> Iterator[BinaryIO]:
 def row(path: Path) -> Iterator[tuple[list[tuple[Path, BinaryIO]], list[str]]]:
     """Open the journal at ``path`` and all that was rotated away from it, oldest first; and say what cannot be opened.
 
-    The newest is opened first: a rotation meanwhile moves files up, so none is missed, and one that is met again is
-    the same inode.
+    The newest is opened first, and a rotation meanwhile moves files up, the oldest to a name that was not there before:
+    it is looked for names until all that they name is open. A file that is met again is the same inode.
     """
     with ExitStack() as stack:
-        found, faults, seen = [], [], set()
-        for each in _names(path):
-            try:
-                file = stack.enter_context(os.fdopen(open_regular(each, os.O_RDONLY, follow=True), "rb"))
+        found: list[_Opened] = []
+        seen: set[tuple[int, int]] = set()
+        faults: dict[Path, str] = {}
+        while new := list(_unseen(path, seen, faults, stack)):
+            found += new
+        found.reverse()  # files that begin alike, such as those without any record, stay as their names have it
+        ordered = sorted(found, key=lambda each: each.begins)
+        yield [(each.path, _unpacked(each.file)) for each in ordered], [*faults.values()]
+
+
+class _Opened(NamedTuple):
+    begins: int
+    path: Path
+    file: BinaryIO
+
+
+def _unseen(path: Path, seen: set[tuple[int, int]], faults: dict[Path, str], stack: ExitStack) -> Iterator[_Opened]:
+    """Open, until ``stack`` is left, each file of the journal that was not ``seen`` before; say what cannot be."""
+    for each in _names(path):
+        try:
+            with ExitStack() as opening:
+                file = opening.enter_context(os.fdopen(open_regular(each, os.O_RDONLY, follow=True), "rb"))
                 status = os.fstat(file.fileno())
                 if (status.st_dev, status.st_ino) not in seen:
                     seen.add((status.st_dev, status.st_ino))
-                    found.append((_begins(file), each, file))
-            except FileNotFoundError:
-                continue
-            except (OSError, MachineError) as error:
-                faults.append(f"{each}: cannot be read: {error}")
-        found.reverse()  # files that begin alike, such as those without any record, stay as their names have it
-        ordered = sorted(found, key=lambda each: each[0])
-        yield [(each, _unpacked(file)) for _, each, file in ordered], faults
+                    begins = _begins(file)
+                    stack.push(opening.pop_all())
+                    yield _Opened(begins, each, file)
+        except FileNotFoundError:
+            continue
+        except (OSError, MachineError) as error:
+            faults[each] = f"{each}: cannot be read: {error}"
 
 
 def _names(path: Path) -> list[Path]:

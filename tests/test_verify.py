@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aurora_circus import chain, settings, verdict
+from aurora_circus import chain, journal_files, settings, verdict
 from aurora_circus.chain import Head, Past
+from aurora_circus.files import open_regular, shift
 from aurora_circus.journal import Journal
 from aurora_circus.journal_backlog import Limits
 from aurora_circus.journal_files import row
@@ -383,6 +384,35 @@ def test_all_files_of_a_journal_are_found_in_order(tmp_path: Path) -> None:
     assert faults == []
     assert [each.name.removeprefix("events.jsonl") for each, _ in opened] == [".10", ".2.gz", "-20260101", ".1", ""]
     assert found.report([Known("me", head(whole))]).whole
+
+
+def test_a_rotation_while_files_are_opened_hides_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each moves up by one, the oldest to a name that was not there when the names were looked for."""
+    whole = journal(12)
+    path = tmp_path / "events.jsonl"
+    for number, name in enumerate(["", ".1", ".2", ".3"]):
+        rotated(name)(path).write_bytes(b"".join(whole[9 - number * 3 : 12 - number * 3]))
+    turns = 0
+
+    def rotates(each: Path, *arguments: int, **options: bool) -> int:
+        nonlocal turns
+        if each == rotated(".2")(path) and turns < 2:  # the second time it looks, too
+            turns += 1
+            shift(path, 9)
+            path.rename(rotated(".1")(path))
+            path.write_bytes(b"")
+        return open_regular(each, *arguments, **options)
+
+    monkeypatch.setattr(journal_files, "open_regular", rotates)
+    found = Chain()
+    with row(path) as (opened, faults):
+        for each, file in opened:
+            found.file(each.name)
+            for line in taken(file, each.name):
+                found.take(line)
+    assert (faults, turns) == ([], 2)
+    looked = found.report([Known("me", head(whole))])
+    assert (looked.whole, looked.records, looked.notes) == (True, 12, [])
 
 
 def test_what_lies_in_a_files_place_is_said(tmp_path: Path) -> None:
