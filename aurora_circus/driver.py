@@ -334,9 +334,12 @@ class Driver:
         life = self.fleet.lives.get(key)
         if life is None or life.process == process:
             return
+        before = life.process
         self.takeover.begins(key)
         self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
+        if before is not None:  # circusd did not wait until nobody else of that was left
+            self.start(self.takeover.clear(key), f"end of what is left of {key}")
         self.drilling.appeared(key, process)
 
     def mark(self, key: str) -> Mark:

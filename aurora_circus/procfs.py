@@ -58,7 +58,7 @@ class Censuses:
 
 def take() -> Census:
     """Look at everybody."""
-    return Census(_rows() if _LINUX else _rows_elsewhere(), _marks, _seal, os.getpid())
+    return Census(_rows() if _LINUX else _rows_elsewhere(), _marks, _seal, _unborn, os.getpid())
 
 
 def _rows() -> Iterator[Row]:
@@ -87,6 +87,12 @@ def _seal(pid: int) -> int | None:
     _, _, rest = _read(f"/proc/{pid}/limits", _BLOCK).partition(_LIMIT) if _LINUX else (b"", b"", b"")
     value = rest.split(None, 1)[0] if rest.strip() else b""
     return int(value) if value.isdigit() else None
+
+
+def _unborn(pid: int, parent: int) -> bool:
+    """Say whether a process is what its parent is, as between fork(2) and execve(2)."""
+    called = _read(f"/proc/{pid}/cmdline", _BLOCK)
+    return bool(called) and called == _read(f"/proc/{parent}/cmdline", _BLOCK)
 
 
 def _read(path: str, most: int) -> bytes:

@@ -42,11 +42,17 @@ class Bearing(NamedTuple):
     seal: int | None = None
 
 
+def _leads(pid: int, borne: Marks) -> bool:
+    """Say whether one leads a system, or will, as soon as its shell has put it there."""
+    return borne.leader in {pid, None}
+
+
 class Census:
     """Everybody on the machine. ``me`` looks, and is never of a system, nor are those that it came of by their marks.
 
     ``marks_of`` is asked only of those that may have lost their parent: whose session is not their parent's. Of them,
-    ``seal_of`` is asked of who bears no marks and has a parent that adopts, and of leaders.
+    ``seal_of`` is asked of who bears no marks and has a parent that adopts, and of leaders. ``unborn`` is asked whether
+    one is the same program as its parent still: what is sealed and that is about to become what circusd starts.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Census:
         rows: Iterable[Row],
         marks_of: Callable[[int], Marks | None],
         seal_of: Callable[[int], int | None],
+        unborn: Callable[[int, int], bool],
         me: int,
     ) -> None:
         """Take note of everybody."""
@@ -75,9 +82,13 @@ class Census:
         adopters = {INIT, *self._above, *(one.pid for each in borne for one in each.adopters)} - {me}
         adopters |= {each.holder.pid for each in borne if each.holder is not None}
         for pid, each in self._bearing.items():
-            orphan = each.marks is None and self.rows[pid].parent in adopters
-            if orphan or (each.marks is not None and each.marks.leader == pid):
+            above = self.rows[pid].parent
+            if each.marks is not None and _leads(pid, each.marks):
                 self._bearing[pid] = Bearing(each.marks, seal_of(pid))
+            elif each.marks is None and above in adopters:
+                seal = seal_of(pid)
+                if seal is not None and not unborn(pid, above):
+                    self._bearing[pid] = Bearing(marks_of(pid), seal)  # it may have been born since it was asked
 
     def of(self, mark: Mark | None, leader: Process | None = None, known: Iterable[Process] = ()) -> list[Process]:
         """Return who runs of a system, the leader first where it lives.
@@ -125,7 +136,7 @@ class Census:
         """Whom living circusds hold as the leaders of systems: a leader that is still the child of who started it."""
         found: dict[Mark, set[int]] = {}
         for pid, each in self._bearing.items():
-            if each.marks is None or each.marks.leader != pid or each.marks.holder is None:
+            if each.marks is None or each.marks.holder is None or not _leads(pid, each.marks):
                 continue
             if self.rows[pid].parent == each.marks.holder.pid and self._is(each.marks.holder):
                 found.setdefault(each.marks.mark, set()).add(pid)

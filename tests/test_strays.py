@@ -23,13 +23,14 @@ def bears(mark: Mark = WEB, leader: int | None = 100, *, seal: int | None = None
     return Bearing(Marks(mark, leader, frozenset({holder, HEIR}), holder), seal)
 
 
-def census(*rows: Row, borne: Mapping[int, Bearing] | None = None) -> Census:
-    """Return a machine with these besides the usual ones."""
+def census(*rows: Row, borne: Mapping[int, Bearing] | None = None, unborn: tuple[int, ...] = ()) -> Census:
+    """Return a machine with these besides the usual ones; ``unborn`` are those that have not become anything yet."""
     known = borne or {}
     return Census(
         (*ROWS, *rows),
         lambda pid: known.get(pid, Bearing()).marks,
         lambda pid: known.get(pid, Bearing()).seal,
+        lambda pid, _: pid in unborn,
         LOOKER.pid,
     )
 
@@ -111,6 +112,38 @@ def test_what_circusd_has_started_since_is_not_what_an_earlier_one_left() -> Non
     assert pids(machine.of(WEB, new.process)) == [150, 110, 111, 151, 152, 153]
 
 
+def test_what_circusd_is_just_starting_is_nobodys_stray() -> None:
+    """Neither while its shell has not said yet who leads, nor before it is that shell."""
+    machine = census(
+        Row(150, CIRCUSD.pid, 150, 150, 30.0),
+        Row(160, CIRCUSD.pid, 160, 160, 30.0),
+        Row(110, CIRCUSD.pid, 110, 110, 11.0),
+        borne={
+            150: bears(leader=None, seal=marks.seal(WEB, 2)),
+            160: Bearing(None, marks.seal(WEB, 3)),
+            110: bears(leader=100),
+        },
+        unborn=(160,),
+    )
+    assert pids(machine.of(WEB, LEADER)) == [110]
+    assert machine.left_of("/run/fleet", ["web"]) == {"web": [Process(110, 11.0)]}
+
+
+def test_who_becomes_what_circusd_starts_during_the_look_is_asked_once_more() -> None:
+    """It had no marks yet, and then it had."""
+    new = Row(150, CIRCUSD.pid, 150, 150, 30.0)
+    answers = [bears(leader=None).marks, None]
+    machine = Census(
+        (*ROWS, HELD, new),
+        lambda pid: answers.pop() if pid == new.pid else bears().marks if pid == HELD.pid else None,
+        lambda pid: marks.seal(WEB, 2) if pid == new.pid else None,
+        lambda *_: False,
+        LOOKER.pid,
+    )
+    assert answers == []
+    assert pids(machine.of(WEB, LEADER)) == [HELD.pid]
+
+
 def test_what_a_dead_circusd_held_is_left_over() -> None:
     """Its leader is somebody's child by now who has not started it; of another fleet nothing is told."""
     orphan = Row(100, HEIR.pid, 100, 100, 10.0)
@@ -151,7 +184,7 @@ def test_only_those_are_asked_that_may_have_lost_their_parent() -> None:
         Row(103, 50, 103, 103, 11.0),
         Row(104, 40, 4, 4, 9.0),
     )
-    Census((*ROWS, HELD, *others), marks_of, seal_of, LOOKER.pid)
+    Census((*ROWS, HELD, *others), marks_of, seal_of, lambda *_: False, LOOKER.pid)
     assert asked == [1, 20, 30, 50, 100, 102, 103, 104]
     assert looked == [20, 30, 50, 100, 103]
 

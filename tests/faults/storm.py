@@ -61,6 +61,7 @@ class Storm:
             "fail": (4, self._ask("fail")),
             "crash twice": (3, self._crash),
             "stubborn and killed": (2, self._stubborn),
+            "grandchild and restarted": (2, self._grandchild),
             "crash loop": (1, self._loop),
             "kill the plugin": (3, self._plugin),
             "kill circusd": (1, self._circusd),
@@ -128,6 +129,12 @@ class Storm:
     def _stubborn(self, key: str) -> None:
         self.fleet.mode(key, "stubborn child")
         self._signal(signal.SIGKILL)(key)
+
+    def _grandchild(self, key: str) -> None:
+        """Have one that ignores SIGTERM; its leader goes at once, and circus waits for that alone."""
+        self.fleet.mode(key, "child")
+        self._signal(signal.SIGKILL)(key)
+        self._circusctl("restart")(key)
 
     def _loop(self, key: str) -> None:
         self.fleet.mode(key, "crash")

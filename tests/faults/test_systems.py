@@ -214,6 +214,30 @@ def test_stopped_means_that_nobody_is_left(arena: MakeArena, kind: str) -> None:
 
 
 @unix_only
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.fault("systems", f"restarted by circusctl, leaves {what}"))
+        for kind, what in KINDS.items()
+    ],
+)
+def test_what_circusctl_leaves_is_ended_beside_the_next(arena: MakeArena, kind: str) -> None:
+    """circus waits for the leader alone; what it leaves is ended, what the next one begets is not."""
+    fleet = arena(PAIR, start=False)
+    fleet.mode("one", f"kin={kind}")
+    fleet.begin()
+    before, left = fleet.pids(), kin(fleet, "one")
+    assert len(left) == 1
+    fleet.strike(lambda: fleet.circusctl("restart", "one", "--waiting"))
+    fleet.back("one", before["one"])
+    fleet.until("the end of what was left", lambda: gone(left))
+    fleet.holds()
+    assert [processes.alive(each) for each in kin(fleet, "one") if each not in left] == [True]
+    assert len(fleet.started("one")) == 2
+    untouched(fleet, before)
+
+
+@unix_only
 @pytest.mark.fault("systems", "a daemon of it holds the port: killed, and back on it")
 def test_a_daemon_on_the_port_is_of_the_system_and_ended_with_it(arena: MakeArena) -> None:
     """Its listener is no impostor, though it has left the session; when the leader dies it frees the port."""
