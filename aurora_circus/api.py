@@ -309,6 +309,12 @@ class Api:
         return key
 
 
+def prompt(method: str, path: str) -> bool:
+    """Say whether a call is answered at once, whatever else is asked: how the systems are, and how we are."""
+    looks = path in {"/health", f"{ROOT}/status"} or path.startswith(f"{ROOT}/status/")
+    return looks and method in {"GET", "HEAD"}
+
+
 def _sender() -> str:
     return "cli" if bottle.request.environ.get("HTTP_X_AURORA_CLIENT") == "cli" else "api"
 

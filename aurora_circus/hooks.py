@@ -47,7 +47,7 @@ from aurora_circus.notify import PRIVATE
 WINDOWS = sys.platform == "win32"
 SAY_AGAIN = 0.05
 """Seconds after which a quit that was not heard is said again."""
-REVIVE = 1.0
+REVIVE = 0.5
 """Seconds after which a plugin that could not be started, for want of descriptors, say, is tried again."""
 KEPT = 500
 """Commands that are remembered for the plugin."""

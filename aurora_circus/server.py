@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from waitress.wasyncore import dispatcher
 
-from aurora_circus.api import Api
+from aurora_circus.api import Api, prompt
 from aurora_circus.errors import MachineError
-from aurora_circus.wire import MOST_BODY, MOST_CONNECTIONS, Httpd
+from aurora_circus.wire import MOST_BODY, MOST_CONNECTIONS, PROMPT_THREADS, Httpd, Lanes
 
 BACKLOG = 1024
 """Connections that wait to be accepted; beyond it, a client tries again after a second."""
@@ -50,18 +50,21 @@ class PortTakenError(MachineError):
 class ApiServer:
     """One listening port for one :class:`~aurora_circus.api.Api`, and the threads behind it.
 
-    ``threads`` must be more than may wait in ``app``, so that some are always left to answer. ``start`` and
-    ``stop`` may be called in turn as often as one likes, but not at the same time.
+    ``threads`` must be more than those for what is answered at once and those that may wait in ``app``, so that some
+    are always left to answer. ``start`` and ``stop`` may be called in turn as often as one likes, but not at the same
+    time.
     """
 
     def __init__(self, app: Api, host: str = "127.0.0.1", port: int = 5025, *, threads: int = 8) -> None:
-        if threads <= app.waits:
-            raise ValueError(f"threads: found {threads}, expected more than the {app.waits} that may wait")
+        if threads <= PROMPT_THREADS + app.waits:
+            message = f"threads: found {threads}, expected more than {PROMPT_THREADS} and the {app.waits} that may wait"
+            raise ValueError(message)
         self.host = host
         self._app = app
         self._port = port
         self._threads = threads
         self._httpd: Httpd | None = None
+        self._lanes: Lanes | None = None
         self._loop: threading.Thread | None = None
 
     @property
@@ -86,12 +89,13 @@ class ApiServer:
         # Four may wait and a dashboard may ask at the same time: a queue of a task or two is no news.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._app.closing.clear()
+        self._lanes = Lanes(prompt, self._threads)
         self._httpd = Httpd(
             self._app,
+            dispatcher=self._lanes,
             _sock=listener,
             bind_socket=False,
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
-            threads=self._threads,
             **LIMITS,
         )
         self._loop = threading.Thread(target=self._httpd.run, name="api", daemon=True)
@@ -102,19 +106,19 @@ class ApiServer:
 
         False when a request went on for more than ``timeout`` seconds; its client is dropped all the same.
         """
-        httpd, loop = self._httpd, self._loop
-        if httpd is None or loop is None:
+        httpd, lanes, loop = self._httpd, self._lanes, self._loop
+        if httpd is None or lanes is None or loop is None:
             return True
         self._app.closing.set()
         # Only the loop may close what it polls: from here, the port would stay ours until it looks up again.
         self._within(loop, httpd, lambda: dispatcher.close(httpd), timeout)
-        httpd.task_dispatcher.shutdown(timeout=timeout)  # type: ignore[arg-type]  # not only int
+        lanes.shutdown(timeout=timeout)
         self._within(loop, httpd, httpd.end, timeout)
         loop.join(timeout)
         if not loop.is_alive():
             httpd.release()
-        self._httpd = self._loop = None
-        return not (httpd.task_dispatcher.threads or loop.is_alive())
+        self._httpd = self._lanes = self._loop = None
+        return not (lanes.running or loop.is_alive())
 
     @staticmethod
     def _within(loop: threading.Thread, httpd: Httpd, action: Callable[[], None], timeout: float) -> None:

@@ -7,6 +7,7 @@
   client that writes before it reads would see a broken connection in place of the 413 or 431.
 - Whoever sends a request or takes an answer too slowly is disconnected; waitress does so with the silent.
 - No thread waits for a client: who has not taken his answers gets no further ones until he has.
+- What is answered at once has threads of its own: it never stands behind what takes longer.
 - Old connections keep no new one waiting: when there are too many, the one that is idle the longest goes; where none
   is, the one that has been sending its request, or taking nothing of its answer, for the longest.
 
@@ -15,13 +16,13 @@ It leans on classes of waitress 3.0 that its documentation does not name. It mus
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, Task, WSGITask
+from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from aurora_circus.answers import HEADERS, encode, failure
@@ -39,6 +40,8 @@ AT_ONCE = 50
 """Connections accepted in one turn of the loop: each turn looks at all that there are."""
 MOST_UNSENT = 65_536
 """Bytes of answers that a client has not taken, from which on his next request waits."""
+PROMPT_THREADS = 2
+"""Threads for what is answered at once."""
 _VERSIONS = ("1.0", "1.1")
 NO_ROOM_PAUSE = 0.05
 """Seconds until it is tried again to accept a connection for which there was no descriptor; nothing tells when."""
@@ -201,6 +204,34 @@ class Channel(HTTPChannel):
         before, self._unfinished = self._unfinished, self.request
         unfinished = before is not None and before is self.request
         return unfinished or (self.total_outbufs_len > 0 and self.last_activity < cutoff)
+
+
+class Lanes:
+    """Two queues, one for what is answered at once, each with threads of its own. A dispatcher of waitress."""
+
+    def __init__(self, prompt: Callable[[str, str], bool], threads: int) -> None:
+        """``prompt``: whether a method of a path is answered at once. ``threads``: how many there are in all."""
+        self._prompt = prompt
+        self._first: Any = ThreadedTaskDispatcher()
+        self._rest: Any = ThreadedTaskDispatcher()
+        self._first.set_thread_count(PROMPT_THREADS)
+        self._rest.set_thread_count(threads - PROMPT_THREADS)
+
+    @property
+    def running(self) -> int:
+        """How many threads there are."""
+        return len(self._first.threads) + len(self._rest.threads)
+
+    def add_task(self, channel: Any) -> None:  # noqa: ANN401 - a Channel, which the stubs know nothing of
+        """Have a channel's next request answered."""
+        request = channel.requests[0]
+        prompt = request.error is not None or self._prompt(request.command, request.path)
+        (self._first if prompt else self._rest).add_task(channel)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:  # noqa: FBT001, FBT002 - waitress's own
+        """End all threads; what has not begun is dropped."""
+        ended = [each.shutdown(cancel_pending, timeout) for each in (self._first, self._rest)]
+        return all(ended)
 
 
 class Httpd(TcpWSGIServer):

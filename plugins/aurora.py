@@ -11,6 +11,7 @@ import faulthandler
 import logging
 import os
 import random
+import sys
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,9 @@ END_PATIENCE = 5.0
 """Seconds for an earlier plugin that is on its way out."""
 WRITE_PATIENCE = 3.0
 """Seconds for the journal and the state to reach the disk at the end."""
+SWITCH = 0.001
+"""Seconds that one thread has the interpreter to itself while others wait. With Python's own 0.005, the loop and who
+asks how things are would wait too long beside a few clients who ask for much."""
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +96,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._control = Control(self._stream.send, self._runs)
         self._tether = Tether(self._aio, self._clock, self._stream.send, self._end)
         self._stream.on_recv(self._heard)
+        sys.setswitchinterval(SWITCH)
         self._stops = Stops(self._aio, self._end, lambda: log.info("SIGHUP: nothing is bounced for that"))
         self._fall_with_a_thread()
         self._alive()

@@ -17,7 +17,7 @@ from aurora_circus.api import Api
 from aurora_circus.errors import MachineError
 from aurora_circus.server import ApiServer, PortTakenError
 from aurora_circus.wire import MOST_BODY, MOST_DISCARDED, MOST_UNSENT, Channel
-from tests.fake_backend import PATIENCE, ROOT, Client, FakeBackend, Served, serve
+from tests.fake_backend import PATIENCE, ROOT, Aside, Client, FakeBackend, Served, serve
 from tests.platforms import WINDOWS
 
 REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -183,8 +183,59 @@ def test_a_name_with_two_addresses_is_ipv4(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_more_threads_than_may_wait() -> None:
     """A server whose threads could all be waiting is not made."""
-    with pytest.raises(ValueError, match="threads: found 4"):
-        ApiServer(Api(FakeBackend(), waits=4), threads=4)
+    with pytest.raises(ValueError, match="threads: found 6"):
+        ApiServer(Api(FakeBackend(), waits=4), threads=6)
+
+
+def test_how_things_are_is_told_while_everything_else_takes_long(served: Served) -> None:
+    """More requests than there are threads, none of which comes to its end: whoever asks how it is does not notice."""
+    held, busy = threading.Event(), threading.Semaphore(0)
+
+    def take_long(_: object) -> None:
+        busy.release()
+        held.wait(PATIENCE)
+
+    served.backend.on_command = take_long
+    asking = [Aside(lambda: served.client.post(f"{ROOT}/stop/brain")) for _ in range(20)]
+    for _ in range(8 - wire.PROMPT_THREADS):
+        assert busy.acquire(timeout=PATIENCE)
+    assert served.client.get(f"{ROOT}/status").status == 200
+    assert served.client.get(f"{ROOT}/status/brain").status == 200
+    assert served.client.get("/health").status == 200
+    assert served.client.ask("HEAD", f"{ROOT}/status").status == 200
+    assert not busy.acquire(blocking=False), "and no other thread was there for the others"
+    held.set()
+    assert {each.reply().status for each in asking} == {202}
+
+
+def test_connections_are_accepted_many_at_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn of the loop looks at all connections: one at a time, a thousand would take a million looks."""
+    turns: list[int] = []
+    accept = wire.Httpd.handle_accept
+
+    def count(self: wire.Httpd) -> None:
+        accept(self)
+        turns.append(len(self.active_channels))
+
+    monkeypatch.setattr(wire.Httpd, "handle_accept", count)
+    many = 3 * wire.AT_ONCE
+    held, asked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        asked.set()
+        held.wait(PATIENCE)
+
+    httpd = served.server._httpd
+    assert httpd is not None
+    httpd.trigger.pull_trigger(hold)  # the loop looks up when all of them are there
+    assert asked.wait(PATIENCE)
+    with contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.server.port))) for _ in range(many)
+        ]
+        held.set()
+        assert all(healthy(each) for each in connections)
+        assert len(turns) <= many // wire.AT_ONCE + 1
 
 
 # --- How an answer travels -------------------------------------------------------------------------------
