@@ -1,8 +1,12 @@
 """What every test finds: a process that signals reach, and as much time as an example takes."""
 
+import os
 import signal
 
 import hypothesis
+
+# What is started here is started as its users start it: with modules that were compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 for _name in ("SIGHUP", "SIGINT", "SIGTERM"):
     # Whoever runs this in the background (a shell, nohup) may have had them ignored, and every process that we start

@@ -309,9 +309,10 @@ class Fleet:
         self.until(f"end of {pid}", lambda: known is None or not processes.alive(Process(pid, known.started)))
 
     def launch_waits_for(self, pid: int) -> None:
-        """Wait until a process is no more, while no circusd runs."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            psutil.Process(pid).wait(DEADLINE)
+        """Wait until a process has ended, while no circusd runs; init may take a second to wait for it."""
+        known = processes.identify(pid)
+        if known is not None:
+            processes.await_end(known, DEADLINE)
 
     @staticmethod
     def leads(leader: int, pid: int) -> bool:
