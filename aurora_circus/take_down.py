@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aurora_circus import kept, launch, leftovers, lookup, marks, origin
+from aurora_circus import kept, launch, leftovers, lookup, marks, origin, processes
 from aurora_circus.clock import parse_rfc3339
 from aurora_circus.config import Config
 from aurora_circus.context import Context
@@ -22,6 +22,8 @@ MARGIN = 15.0
 """Seconds beyond all grace periods in a row until a circusd that still runs is stuck."""
 WRITE_PATIENCE = 3.0
 """Seconds for what was done here to reach the journal."""
+PARTING = 2.0
+"""Seconds for whoever had replaced circusd to see that it has ended."""
 _LOOK = 0.05
 """Seconds between two looks at the journal while systems stop."""
 
@@ -120,12 +122,22 @@ def circusd(context: Context, process: Process) -> int:
                 return _stuck(context, process, known)
             limit = duration(patience.longest)
             terminal.warn(f"circusd (pid {process.pid}) is still there after {limit}, and does not answer: killed")
-    code = _rest(context, known) if leftovers.surviving(context.fleet, known) else 0
+    code = _rest(context, known) if _left(context, known) else 0
     if code == 0 and not wishes_last:  # a plugin that was dead or stopped has not
         leftovers.forget_state(context.fleet)
     if code == 0:
         terminal.say(f"The fleet {context.fleet.name} is down, after {duration(clock.monotonic() - began)}.")
     return code
+
+
+def _left(context: Context, known: Mapping[str, Process]) -> Mapping[str, Sequence[Process]]:
+    """Return who still runs; whoever had replaced this circusd, and only waits for it to settle, ends by itself."""
+    left = leftovers.surviving(context.fleet, known)
+    if left.keys() != {marks.PLUGIN}:
+        return left
+    for each in left[marks.PLUGIN]:
+        processes.await_end(each, PARTING)
+    return leftovers.surviving(context.fleet, known)
 
 
 def lines(records: Sequence[Record], began: float) -> list[str]:

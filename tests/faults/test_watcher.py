@@ -186,6 +186,8 @@ def test_the_plugin_replaces_a_dead_circusd_where_no_up_is_left(arena: MakeArena
     fleet.quiet()
     down = command(fleet, "down")
     assert down.returncode == 0, down.stdout + down.stderr
+    assert "by force" not in down.stdout
+    assert fleet.journal()[-1]["event"] == "controller_stopped"
     assert fleet.leftovers() == []
     assert fleet.circusd is not None
     assert fleet.circusd.poll() is not None
