@@ -336,6 +336,7 @@ class Driver:
             return
         before = life.process
         self.takeover.begins(key)
+        processes.hold(process, self.mark(key))
         self.reaper.watch(key, process)
         self.tell(facts.Spawned(self.clock.monotonic(), key, process))
         if before is not None:  # circusd did not wait until nobody else of that was left

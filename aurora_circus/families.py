@@ -26,6 +26,8 @@ ROUNDS = 8
 _censuses = Censuses()
 _known: dict[Process, set[Process]] = {}
 """Whom a leader's system was seen to have."""
+_held: dict[Mark, set[Process]] = {}
+"""Whom circusd is known to hold for each system: nobody's strays, whatever they bear."""
 
 
 def moment() -> int:
@@ -39,7 +41,7 @@ def everybody(leader: Process, mark: Mark | None, after: int | None = None) -> l
     It takes some milliseconds, unless somebody else has looked since ``after``.
     """
     census = _censuses.fresh() if after is None else _censuses.after(after)
-    found = census.of(mark, leader, _known.get(leader, ()))
+    found = census.of(mark, leader, _known.get(leader, ()), _holds(mark))
     if found:
         _known.setdefault(leader, set()).update(found)
     return found
@@ -51,9 +53,16 @@ def left(leader: Process, mark: Mark | None, after: int | None = None) -> list[P
     return sorted(found, key=lambda each: each != leader) or everybody(leader, mark, after)
 
 
+def hold(leader: Process, mark: Mark) -> None:
+    """Take note that circusd holds ``leader`` for its system, until all that came of it are gone."""
+    _held[mark] = {leader, *_holds(mark)}
+
+
 def forget(leader: Process) -> None:
     """Take note that nobody of that system is left."""
     _known.pop(leader, None)
+    for mark in [mark for mark, leaders in _held.items() if leader in leaders]:
+        _held[mark] = _held[mark] - {leader}
 
 
 def terminate_all(leader: Process, mark: Mark | None, after: int | None = None) -> bool:
@@ -103,12 +112,16 @@ def left_of(run_dir: str, keys: Iterable[str] = (), after: int | None = None) ->
 
     ``keys``: systems that the fleet has, as far as they are known; others are found by their environment alone.
     """
-    return (_censuses.fresh() if after is None else _censuses.after(after)).left_of(run_dir, keys)
+    return (_censuses.fresh() if after is None else _censuses.after(after)).left_of(run_dir, keys, _held)
 
 
 def zombies() -> list[int]:
     """Return which children of ours have ended, and nobody has waited for yet."""
     return _censuses.fresh().zombies_of(os.getpid())
+
+
+def _holds(mark: Mark | None) -> set[Process]:
+    return _held.get(mark, set()) if mark is not None else set()
 
 
 def _apart(leader: Process, found: Iterable[Process]) -> list[Process]:

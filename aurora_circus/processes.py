@@ -39,6 +39,7 @@ watch = system.watch
 
 everybody = families.everybody
 forget = families.forget
+hold = families.hold
 kill_all = families.kill_all
 left = families.left
 left_of = families.left_of

@@ -4,7 +4,8 @@ A system is its leader and whoever came of it. What has lost its parent is a chi
 init, and is known by its marks. Marks alone prove nothing, as anybody may have copied an environment: they count for
 an orphan, which has an adopter for its parent. A seal cannot be copied, and counts for everybody.
 
-What a living circusd holds as a system's process is never taken for a stray of an earlier one.
+What a living circusd holds as a system's process is never taken for a stray of an earlier one. Its marks tell that; of
+one that has cleared its environment, whoever has it from circusd has to say so.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -90,29 +91,43 @@ class Census:
                 if seal is not None and not unborn(pid, above):
                     self._bearing[pid] = Bearing(marks_of(pid), seal)  # it may have been born since it was asked
 
-    def of(self, mark: Mark | None, leader: Process | None = None, known: Iterable[Process] = ()) -> list[Process]:
+    def of(
+        self,
+        mark: Mark | None,
+        leader: Process | None = None,
+        known: Iterable[Process] = (),
+        holds: Iterable[Process] = (),
+    ) -> list[Process]:
         """Return who runs of a system, the leader first where it lives.
 
         ``mark``: what it bears, where it bears anything. ``leader``: who leads or led it; without one, whoever bears
-        the mark and is held by no living circusd. ``known``: who was of it before.
+        the mark and is held by no living circusd. ``known``: who was of it before. ``holds``: whom circusd is known to
+        hold, whatever they bear.
         """
         seeds = set(self._led_by(leader)) if leader is not None else set()
         seeds |= {each.pid for each in known if self._is(each)}
+        held = {each.pid for each in holds if self._is(each)}
         if mark is not None:
-            seeds |= self._orphans(mark, leader)
-        held = self._held.get(mark, set()) - ({leader.pid} if leader is not None else set()) if mark else set()
+            held |= self._held.get(mark, set())
+        held -= {leader.pid} if leader is not None else set()
+        if mark is not None:
+            seeds |= self._orphans(mark, held)
         found = self._with_descendants(seeds - held, held)
         living = [self.rows[pid].process for pid in found if not self.rows[pid].ended]
         return sorted(living, key=lambda each: (each != leader, each.started, each.pid))
 
-    def left_of(self, run_dir: str, keys: Iterable[str] = ()) -> dict[str, list[Process]]:
+    def left_of(
+        self, run_dir: str, keys: Iterable[str] = (), holds: Mapping[Mark, Iterable[Process]] | None = None
+    ) -> dict[str, list[Process]]:
         """Return who runs of each system of a fleet without that a living circusd holds it.
 
-        ``keys``: systems that it has; of others it is known by what is borne in an environment alone.
+        ``keys``: systems that it has; of others it is known by what is borne in an environment alone. ``holds``: see
+        :meth:`of`, for each system.
         """
         borne = {each.marks.mark for each in self._bearing.values() if each.marks is not None}
         names = {*keys, *(mark.key for mark in borne if mark.run_dir == run_dir)}
-        found = {key: self.of(Mark(run_dir, key)) for key in sorted(names)}
+        marked = {key: Mark(run_dir, key) for key in sorted(names)}
+        found = {key: self.of(mark, holds=(holds or {}).get(mark, ())) for key, mark in marked.items()}
         return {key: everybody for key, everybody in found.items() if everybody}
 
     def zombies_of(self, parent: int) -> list[int]:
@@ -142,10 +157,9 @@ class Census:
                 found.setdefault(each.marks.mark, set()).add(pid)
         return found
 
-    def _orphans(self, mark: Mark, leader: Process | None) -> set[int]:
-        """Return who bears ``mark`` and has no parent of its own, but for those of another leader that is held."""
-        others = self._held.get(mark, set()) - ({leader.pid} if leader is not None else set())
-        seals = {self._bearing[pid].seal for pid in others}
+    def _orphans(self, mark: Mark, others: set[int]) -> set[int]:
+        """Return who bears ``mark`` and has no parent of its own, but for ``others``, who are held, and theirs."""
+        seals = {self._bearing[pid].seal for pid in others if pid in self._bearing}
         return {
             pid
             for pid, each in self._bearing.items()

@@ -159,6 +159,7 @@ class Takeover:
         return adopted, unwanted
 
     def _take(self, key: str, life: Lifecycle, process: Process, now: float, *, healthy: bool = False) -> None:
+        processes.hold(process, self._driver.mark(key))
         life.adopt(now, process, healthy=healthy)
         self._driver.reaper.watch(key, process)
 

@@ -210,6 +210,11 @@ def everybody(leader: Process, mark: Mark | None, after: int | None = None) -> l
 left = everybody
 
 
+def hold(leader: Process, mark: Mark) -> None:
+    """See ``families``."""
+    del leader, mark
+
+
 def forget(leader: Process) -> None:
     """See ``families``."""
     del leader

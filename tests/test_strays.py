@@ -112,6 +112,28 @@ def test_what_circusd_has_started_since_is_not_what_an_earlier_one_left() -> Non
     assert pids(machine.of(WEB, new.process)) == [150, 110, 111, 151, 152, 153]
 
 
+def test_a_leader_that_has_cleared_its_environment_is_no_stray_for_who_knows_it() -> None:
+    """Nor is what came of it; what an earlier one left, with another seal, is."""
+    leads = Row(150, CIRCUSD.pid, 150, 150, 30.0)
+    machine = census(
+        HELD,
+        leads,
+        Row(151, CIRCUSD.pid, 151, 151, 31.0),
+        Row(111, CIRCUSD.pid, 111, 111, 11.0),
+        borne={
+            100: bears(Mark("/run/fleet", "db")),
+            150: Bearing(None, marks.seal(WEB, 2)),
+            151: Bearing(None, marks.seal(WEB, 2)),
+            111: Bearing(None, marks.seal(WEB, 1)),
+        },
+    )
+    old = Process(90, 1.0)
+    assert pids(machine.of(WEB, old, holds=[leads.process])) == [111]
+    assert pids(machine.of(WEB, leads.process, holds=[leads.process])) == [150, 111, 151]
+    assert machine.left_of("/run/fleet", ["web"], {WEB: [leads.process, old]}) == {"web": [Process(111, 11.0)]}
+    assert pids(machine.of(WEB, old)) == [111, 150, 151]
+
+
 def test_what_circusd_is_just_starting_is_nobodys_stray() -> None:
     """Neither while its shell has not said yet who leads, nor before it is that shell."""
     machine = census(

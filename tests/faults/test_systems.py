@@ -11,7 +11,7 @@ import requests
 
 from aurora_circus import processes
 from aurora_circus.facts import Process
-from tests.e2e.harness import DEADLINE, Json, freeze, kill, unix_only
+from tests.e2e.harness import DEADLINE, SERVICE, Json, freeze, kill, unix_only
 from tests.faults.arena import Arena, MakeArena
 
 PAIR: dict[str, Json] = {"one": {}, "two": {}}
@@ -234,6 +234,32 @@ def test_what_circusctl_leaves_is_ended_beside_the_next(arena: MakeArena, kind: 
     fleet.holds()
     assert [processes.alive(each) for each in kin(fleet, "one") if each not in left] == [True]
     assert len(fleet.started("one")) == 2
+    untouched(fleet, before)
+
+
+@unix_only
+@pytest.mark.fault("systems", "clears its own environment, has a daemon: plugin killed, circusctl restart, killed")
+def test_who_bears_no_marks_is_known_as_circusds_all_the_same(arena: MakeArena, tmp_path: Path) -> None:
+    """It is nobody's stray while it runs; what it leaves is ended, and nothing else."""
+    bare = f'exec env -i PORT=$PORT AURORA_SYSTEM=one "{sys.executable}" "{SERVICE}" "{tmp_path}"'
+    fleet = arena({"one": {"command": f"/bin/sh -c '{bare}'"}, "two": {}}, start=False)
+    fleet.mode("one", "kin=orphan+cleared+stubborn")
+    fleet.begin()
+    before, plugin = fleet.pids(), fleet.plugin()
+    fleet.strike(lambda: kill(plugin))
+    fleet.noticed("controller_started")
+    fleet.all_healthy()
+    fleet.holds()
+    assert fleet.pids() == before
+    assert all(processes.alive(each) for each in kin(fleet, "one"))
+    for strike in (lambda: fleet.circusctl("restart", "one", "--waiting"), lambda: kill(fleet.pids()["one"])):
+        old, left = fleet.pids()["one"], kin(fleet, "one")
+        fleet.strike(strike)
+        fleet.back("one", old)
+        fleet.until("the end of what was left", lambda left=left: gone(left))  # type: ignore[misc] # a lambda's default
+        fleet.holds()
+        assert [processes.alive(each) for each in kin(fleet, "one") if each not in left] == [True]
+    assert len(fleet.started("one")) == 3
     untouched(fleet, before)
 
 
