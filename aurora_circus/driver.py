@@ -605,9 +605,9 @@ class Driver:
             self._heard = heard
         return memories
 
-    async def leftovers(self) -> Mapping[str, Sequence[Process]]:
-        """Return who runs of each system that no living circusd holds, whether our memory knows of it or not."""
-        return await self.takeover.left(self.common.run_dir)
+    async def leftovers(self, memories: Mapping[str, Memory]) -> Mapping[str, Sequence[Process]]:
+        """Return who runs of each system that no living circusd holds, be it of this fleet still or not."""
+        return await self.takeover.left(self.common.run_dir, {*self.fleet.lives, *memories})
 
     def adopt(
         self,

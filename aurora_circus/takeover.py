@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from aurora_circus import processes
@@ -106,9 +106,8 @@ class Takeover:
                 await asyncio.wait_for(self._driver.reaper.end_of(key, left[0]), min(LOOK_AGAIN, rest))
         return True
 
-    async def left(self, run_dir: str) -> Mapping[str, Sequence[Process]]:
-        """Return who runs of each system that no living circusd holds, whether our memory knows of it or not."""
-        keys = [*self._driver.fleet.lives, PLUGIN]
+    async def left(self, run_dir: str, keys: Collection[str]) -> Mapping[str, Sequence[Process]]:
+        """Return who runs of each system that no living circusd holds; what has no marks is looked for by ``keys``."""
         found: Mapping[str, Sequence[Process]] = await self._driver.ending(processes.left_of, run_dir, keys)
         return found
 

@@ -182,7 +182,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         driver.record(
             "config_loaded", None, {"systems": [each.key for each in systems], "missing": absent, "faults": faults}
         )
-        adopted = driver.adopt(memories, pids, await driver.leftovers())
+        adopted = driver.adopt(memories, pids, await driver.leftovers(memories))
         if adopted:
             log.info("taken over: %s", ", ".join(adopted))
         self._driver = driver

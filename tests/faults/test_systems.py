@@ -264,6 +264,30 @@ def test_who_bears_no_marks_is_known_as_circusds_all_the_same(arena: MakeArena, 
 
 
 @unix_only
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.fault("systems", f"taken out of the fleet, leaves {what}"))
+        for kind, what in KINDS.items()
+    ],
+)
+def test_what_is_no_system_any_more_leaves_nobody(arena: MakeArena, kind: str) -> None:
+    """By ``reloadconfig`` of a file without it, with which the plugin begins anew, as its own settings have changed."""
+    fleet = arena({"two": {}, "one": {}}, start=False)
+    fleet.mode("one", f"kin={kind}")
+    fleet.begin()
+    before, left = fleet.pids(), kin(fleet, "one")
+    assert len(left) == 1
+    del fleet.settings["system"]["one"], fleet.ports["one"]
+    fleet.render()
+    assert fleet.strike(lambda: fleet.circusctl("reloadconfig", "--waiting")).strip() == "ok"
+    fleet.until("the end of what was left", lambda: gone(left) and not fleet.alive(before["one"]))
+    fleet.all_healthy()
+    fleet.holds()
+    untouched(fleet, before)
+
+
+@unix_only
 @pytest.mark.fault("systems", "a daemon of it holds the port: killed, and back on it")
 def test_a_daemon_on_the_port_is_of_the_system_and_ended_with_it(arena: MakeArena) -> None:
     """Its listener is no impostor, though it has left the session; when the leader dies it frees the port."""
