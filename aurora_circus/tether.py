@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from aurora_circus import keeper, kept, processes
+from aurora_circus import keeper, kept, marks, processes
 from aurora_circus.clock import Clock
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
@@ -55,8 +55,8 @@ class Tether:
         self._clock = clock
         self._since = clock.monotonic()
         self.process: Process | None = None
-        """circusd: at first our parent, then who says that he is it."""
-        first = (self._kept and self._kept.circusd) or processes.identify(os.getppid())
+        """circusd: at first who has started us, then who says that he is it."""
+        first = (self._kept and self._kept.circusd) or _starter() or processes.identify(os.getppid())
         self._follow(first)
         if first is not None:
             self._since -= processes.age(first, clock.wall())
@@ -133,3 +133,10 @@ class Tether:
             stdin=subprocess.DEVNULL,
             **_APART,
         )
+
+
+def _starter() -> Process | None:
+    """Return who has started us as our marks tell it: where it has ended since, our parent is somebody else by now."""
+    environ = "\0".join(f"{name}={value}" for name, value in os.environ.items())
+    borne = marks.read(environ.encode("utf-8", "surrogateescape"))
+    return borne.holder if borne is not None and borne.mark.key == marks.PLUGIN else None
