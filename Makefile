@@ -6,7 +6,7 @@ BIN = .venv/bin
 # make up ARGS=-d · make unit ARGS='-k backoff' · make e2e ARGS=-x
 ARGS =
 
-.PHONY: help venv users-venv up test test-faults soak faults-page test-windows lint types unit e2e wheel coverage lock clean
+.PHONY: help venv users-venv up test test-faults soak faults-page bench test-windows lint types unit e2e wheel coverage lock clean
 .NOTPARALLEL:
 
 help: ## What there is (this list)
@@ -26,6 +26,9 @@ soak: venv ## An hour of random faults (ARGS='--seconds 600 --seed 1': shorter, 
 
 faults-page: venv ## Make docs/faults.md of what the last two have measured
 	$(BIN)/python scripts/faults_page.py $(ARGS)
+
+bench: venv ## Ours beside other supervisors, into docs/benchmarks.md: hours (ARGS='--trials 5 --measures crash,idle')
+	$(BIN)/python -m benchmarks $(ARGS)
 
 test-windows: venv ## The tests on Windows' Python, under Wine on Debian, on the wheel (ARGS=tests/test_windows.py)
 	$(BIN)/python scripts/windows_check.py $(ARGS)
