@@ -51,6 +51,6 @@ def rows(kinds: Iterable[type[Peer]]) -> Rows:
     """Yield what this machine is, and what each peer is."""
     yield Row(measure="about", peer=MACHINE, value=None, more=machine())
     for kind in kinds:
-        versions = kind.versions() | ({"commit": commit()} if kind.name == "aurora" else {})
+        versions = kind.versions() | ({"commit": commit()} if kind.name.startswith("aurora") else {})
         more = {"versions": versions, "notes": kind.notes, "probes": kind.probes}
         yield Row(measure="about", peer=kind.name, value=None, more=more)

@@ -63,8 +63,9 @@ SECTIONS = (
         "A service is alive, and not healthy",
         "From the harm until a new process answers. It accepts and never answers; it answers 503; it is stopped by "
         "SIGSTOP, where SIGTERM does nothing either. Probes come each second, give up after one, and one failure is "
-        "enough, where a supervisor can be told so. Its limit is that of such a probe: half a second, the timeout, "
-        "and a restart by hand. Who asks for no health never notices: watched for 12 s, once.",
+        "enough, where a supervisor can be told so; a session begins 12 s after the start. Its limit is that of "
+        "such a probe: half a second, the timeout, and a restart by hand. Who asks for no health never notices: "
+        "watched for 12 s, once.",
         (Table("hang", title="it hangs"), Table("fail", title="it answers 503"), Table("freeze", title="it is frozen")),
     ),
     Section(
@@ -135,8 +136,9 @@ SECTIONS = (
         "`kill -9` of its main process; 2 s later one of the five services is killed too, and watched for 8 s; then "
         "the supervisor is started again as it was the first time, and looked at for 15 s. *Away*: how long each of "
         "the four others did not answer. *Futile starts*: those beyond one for each process that was replaced. "
-        "*Supervised again*: from the new launch until nothing changes any more, if a service that is killed then "
-        "does come back.",
+        "*Supervised again*: from the new launch until nothing changes and nothing is started any more, if a service "
+        "that is killed then does come back. Under `aurora-circus up` nobody starts it again: all counts from the "
+        "kill on.",
         (
             Table("killed", "services that live on", "of five services, live on", "services", ranked=False),
             Table("killed", "one killed meanwhile is back", "one that is killed meanwhile is back"),

@@ -116,6 +116,8 @@ class Peer(ABC):
     """Whether it asks for health."""
     gates: ClassVar[bool] = False
     """Whether a start waits for the health of those before it."""
+    revives: ClassVar[bool] = False
+    """Whether a supervisor that was killed is replaced without anybody's doing."""
     sigterm: ClassVar[bool] = False
     """Whether SIGTERM to its main process takes everything down in an orderly way."""
 

@@ -74,6 +74,11 @@ def with_mark(mark: str) -> set[int]:
     return found
 
 
+def words(pid: int, most: int = 60) -> str:
+    """Return how a process was started, no longer than one may want to read."""
+    return read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()[:most]
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has had, to the nanosecond; 0 when it is gone."""
     try:

@@ -52,7 +52,7 @@ def chosen(names: Sequence[str], sizes: Sequence[int] = SIZES) -> list[Measure]:
         Measure("memory", starting.memory, peers.MAIN, share=0.15),
         Measure("stop", ending.stop, peers.LEAVING, machine.stop, share=0.25),
         Measure("left", ending.left, peers.LEAVING, share=0.15),
-        Measure("killed", ending.supervisor_killed, peers.STOCK, share=0.15),
+        Measure("killed", ending.supervisor_killed, peers.KILLED, share=0.15),
         Measure("journal", journal.journal, peers.OURS, share=0.1),
         *(
             Measure("growth", growth.grown(size), peers.GROWING, growth.grown_by_hand(size), share=0.05)

@@ -22,11 +22,12 @@ def spent(before: Mapping[int, float], after: Mapping[int, float]) -> float:
     return sum(value - before.get(pid, 0.0) for pid, value in after.items())
 
 
-def share(peer: Peer, seconds: float) -> float:
-    """Return what of one core it takes in the next seconds, in percent."""
+def shares(peer: Peer, seconds: float) -> dict[int, float]:
+    """Return what of one core each of its processes takes in the next seconds, in percent."""
     before, begun = clocks(peer), time.monotonic()
     time.sleep(seconds)
-    return 100 * spent(before, clocks(peer)) / (time.monotonic() - begun)
+    after, taken = clocks(peer), time.monotonic() - begun
+    return {pid: 100 * (value - before.get(pid, 0.0)) / taken for pid, value in after.items()}
 
 
 def idle(kind: Kind, number: int) -> Rows:
@@ -36,8 +37,10 @@ def idle(kind: Kind, number: int) -> Rows:
             continue
         with session(kind, Plan(interval=interval), settle=SETTLE) as peer:
             variant = f"probes each {interval} s"
-            value = share(peer, WINDOW)
-            yield Row(measure="idle", peer=kind.name, value=value, variant=variant, services=5, trial=number)
+            found = shares(peer, WINDOW)
+            more = {"each": {f"{pid} {proc.words(pid)}": round(value, 3) for pid, value in found.items()}}
+            value = sum(found.values())
+            yield Row(measure="idle", peer=kind.name, value=value, variant=variant, services=5, trial=number, more=more)
 
 
 def loop(kind: Kind, number: int) -> Rows:

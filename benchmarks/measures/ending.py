@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from benchmarks import proc
 from benchmarks.client import health
@@ -20,6 +22,8 @@ UNWATCHED = 8.0
 """Seconds that a service killed meanwhile has to come back without a supervisor."""
 OBSERVED = 15.0
 """Seconds that a supervisor started again is looked at."""
+CALM = 5.0
+"""Seconds at the end of that in which nothing may be started any more: who starts in vain supervises nobody."""
 EACH = 0.02
 """Seconds between two looks at each service, to see whether it was away."""
 
@@ -91,24 +95,34 @@ def supervisor_killed(kind: Kind, number: int) -> Rows:
     """Kill the supervisor, see who lives and who looks after them; start it again, and see what that makes of it."""
     with session(kind, Plan()) as peer:
         before = {each.name: each.pid() or 0 for each in peer.services}
-        proc.send(peer.main_pid())
-        time.sleep(ALONE)
-        found: dict[str, float | None] = {"services that live on": sum(map(proc.alive, before.values()))}
-        victim = peer.services[-1]
-        found["one killed meanwhile is back"], _ = kill_one(victim, before[victim.name], UNWATCHED)
-        found |= restarted(peer, before, victim)
+        found: dict[str, float | None] = {}
+        if kind.revives:
+            found = restarted(peer, before, partial(kill_main, peer))
+        else:
+            kill_main(peer)
+            time.sleep(ALONE)
+            found["services that live on"] = sum(map(proc.alive, before.values()))
+            victim = peer.services[-1]
+            found["one killed meanwhile is back"], _ = kill_one(victim, before[victim.name], UNWATCHED)
+            peer.prepare()
+            found |= restarted(peer, before, peer.launch)
         for variant, value in found.items():
             yield Row(measure="killed", peer=kind.name, value=value, variant=variant, services=5, trial=number)
 
 
-def restarted(peer: Peer, before: dict[str, int], victim: Service) -> dict[str, float | None]:
-    """Start a supervisor again over what its killed predecessor has left."""
-    living = [each for each in peer.services if each is not victim]
+def kill_main(peer: Peer) -> float:
+    """Kill the supervisor; return the moment."""
+    proc.send(peer.main_pid())
+    return time.monotonic()
+
+
+def restarted(peer: Peer, before: dict[str, int], begin: Callable[[], float]) -> dict[str, float | None]:
+    """Have a supervisor start over what its killed predecessor has left, and see what it makes of that."""
+    living = peer.services[:-1]
     counted = sum(len(each.started()) for each in peer.services)
     had = {each.name: each.pid() or 0 for each in peer.services}
-    peer.prepare()
     watch = Watch(living, {each.name: before[each.name] for each in living})
-    begun = watch.begun = peer.launch()
+    begun = watch.begun = begin()
     watch.start()
     back = peer.await_healthy(begun, OBSERVED)
     time.sleep(max(0.0, begun + OBSERVED - time.monotonic()))
@@ -116,6 +130,8 @@ def restarted(peer: Peer, before: dict[str, int], victim: Service) -> dict[str, 
     now = {each.name: each.pid() or 0 for each in peer.services}
     replaced = sum(now[name] not in {0, had[name]} for name in now)
     starts = sum(len(each.started()) for each in peer.services) - counted
+    latest = max((moment for each in peer.services for moment in each.started()), default=0.0)
+    calm = latest < time.time() - CALM
     first = living[0]
     proof = kill_one(first, now[first.name], OBSERVED)[0] if now[first.name] else None
     return {
@@ -124,6 +140,6 @@ def restarted(peer: Peer, before: dict[str, int], victim: Service) -> dict[str, 
         "away, each": sum(watch.away.values()) / len(living),
         "away, the worst": max(watch.away.values()),
         "all healthy": back,
-        "supervised again": None if proof is None or back is None else max(watch.settled, back),
+        "supervised again": None if proof is None or back is None or not calm else max(watch.settled, back),
         "then killed, is back": proof,
     }

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from benchmarks.measures import machine, recovery
-from benchmarks.measures.cost import share
+from benchmarks.measures.cost import shares
 from benchmarks.measures.starting import held
 from benchmarks.peer import Peer, Plan
 from benchmarks.rows import MACHINE, Row
@@ -35,7 +35,7 @@ def quantities(peer: Peer, plan: Plan) -> Iterator[tuple[str, float | None]]:
     yield "cold", up(peer, plan)
     time.sleep(SETTLE)
     yield "memory", held(peer)
-    yield "idle", share(peer, WINDOW)
+    yield "idle", sum(shares(peer, WINDOW).values())
     step = max(1, plan.services // CRASHES)
     for _, victim, pid in recovery.harms(peer, peer.services[::step][:CRASHES]):
         yield "crash", recovery.killed(victim, pid)[0]

@@ -22,6 +22,8 @@ WATCHED = 12.0
 """The same, of a supervisor that asks for no health."""
 SESSION = 60.0
 """Seconds after which no further service of a session is harmed: figures of the slow are fewer."""
+STARTED = 12.0
+"""Seconds after a start until no start period is on any more: monit asks a service for its health only after 10 s."""
 PAUSE = 0.5
 LOOPING = 3
 
@@ -105,7 +107,7 @@ def unhealthy(mode: str) -> Callable[[Kind, int], Rows]:
     def measure(kind: Kind, number: int) -> Rows:
         if number and not kind.probes:
             return  # once is enough to see that it does not notice
-        with session(kind, Plan()) as peer:
+        with session(kind, Plan(), settle=STARTED) as peer:
             victims = peer.services if kind.probes else peer.services[:1]
             for trial, victim, pid in harms(peer, victims):
                 harm = partial(proc.send, pid, signal.SIGSTOP) if mode == "freeze" else partial(victim.harm, mode)

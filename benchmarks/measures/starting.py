@@ -12,9 +12,22 @@ CALLS = 200
 USE = 10.0
 
 
+def weights(peer: Peer) -> dict[str, float]:
+    """Return the memory of each of a supervisor's processes, in MiB."""
+    return {f"{pid} {proc.words(pid)}": proc.pss(pid) / 2**20 for pid in peer.own()}
+
+
 def held(peer: Peer) -> float:
     """Return the memory of all of a supervisor's processes, in MiB."""
-    return sum(map(proc.pss, peer.own())) / 2**20
+    return sum(weights(peer).values())
+
+
+def weighed(measure: str, peer: Peer, number: int) -> Row:
+    """Return the row of a supervisor's memory, and of what it is made up."""
+    each = weights(peer)
+    more = {"each": {words: round(value, 2) for words, value in sorted(each.items())[:10]}, "processes": len(each)}
+    value = sum(each.values())
+    return Row(measure=measure, peer=peer.name, value=value, services=len(peer.services), trial=number, more=more)
 
 
 def cold(kind: Kind, number: int) -> Rows:
@@ -28,9 +41,7 @@ def cold(kind: Kind, number: int) -> Rows:
             yield Row(measure="cold", peer=kind.name, value=taken, variant=variant, services=5, trial=number)
             if not levels:
                 time.sleep(SETTLE)
-                own = peer.own()
-                more = {"processes": len(own)}
-                yield Row(measure="cold memory", peer=kind.name, value=held(peer), services=5, trial=number, more=more)
+                yield weighed("cold memory", peer, number)
 
 
 def memory(kind: Kind, number: int) -> Rows:
@@ -39,4 +50,4 @@ def memory(kind: Kind, number: int) -> Rows:
         with session(kind, Plan(services=count), settle=USE) as peer:
             for api in list(peer.apis().values())[:1]:
                 api.series(CALLS)
-            yield Row(measure="memory", peer=kind.name, value=held(peer), services=count, trial=number)
+            yield weighed("memory", peer, number)

@@ -1,7 +1,7 @@
 """All supervisors that can be measured, and which of them each question is asked of."""
 
 from benchmarks.peer import Peer
-from benchmarks.peers.aurora import Aurora
+from benchmarks.peers.aurora import Aurora, AuroraUp
 from benchmarks.peers.circus import Circus, CircusChildren, CircusFast, CircusFlapping, CircusHttp
 from benchmarks.peers.monit import Monit
 from benchmarks.peers.pm2 import Pm2, Pm2Backoff
@@ -12,6 +12,7 @@ KINDS: dict[str, type[Peer]] = {
     each.name: each
     for each in (
         Aurora,
+        AuroraUp,
         Circus,
         CircusFast,
         CircusHttp,
@@ -36,4 +37,5 @@ PROBING = tuple(name for name, kind in KINDS.items() if kind.probes)
 WITH_API = ("aurora", "circus", "supervisor", "pm2", "monit")
 LOOPING = (*STOCK, "circus-0.1", "circus+flapping", "pm2+backoff")
 LEAVING = (*STOCK, "circus+children", "supervisor+group")
+KILLED = (*STOCK, AuroraUp.name)
 GROWING = (*STOCK, "circus-0.1")

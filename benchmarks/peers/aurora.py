@@ -65,3 +65,20 @@ class Aurora(Peer):
     def apis(self) -> dict[str, Api]:
         """Return its status calls by their names."""
         return {"http": HttpApi((HOST, self.ports[0]), request("/api/autonomous/status"))}
+
+
+class AuroraUp(Aurora):
+    """Brought up by `aurora-circus up`, which stays and watches circusd."""
+
+    name = "aurora+up"
+    notes = "the same, by `aurora-circus up` instead of plain circusd"
+    revives = True
+
+    def configure(self, plan: Plan) -> Sequence[str]:
+        """Write fleet.toml; `up` renders the rest."""
+        super().configure(plan)
+        return [str(BIN / "aurora-circus"), "up"]
+
+    def main_pid(self) -> int:
+        """Return circusd."""
+        return int((self.folder / ".aurora" / "run" / "circusd.pid").read_text(encoding="utf-8"))
