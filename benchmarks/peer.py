@@ -15,7 +15,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -88,7 +88,9 @@ def free_ports(count: int) -> list[int]:
         with ExitStack() as stack:
             try:
                 for port in range(first, first + count):
-                    stack.enter_context(socket.socket()).bind((HOST, port))
+                    one = stack.enter_context(socket.socket())
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    one.bind((HOST, port))
             except OSError:
                 continue
             return list(range(first, first + count))
@@ -251,7 +253,8 @@ class Peer(ABC):
         if by_signal:
             proc.send(self.main_pid(), signal.SIGTERM)
         else:
-            self.run(self.stop_command(), seconds)
+            with suppress(subprocess.TimeoutExpired):
+                self.run(self.stop_command(), seconds)
         left = proc.all_gone(there, begun + seconds - time.monotonic())
         return None if left else time.monotonic() - begun
 
