@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,14 +23,11 @@ def processor(cpuinfo: str) -> str:
 
 def commit() -> str:
     """Return which commit of ours is measured, and whether anything differs from it; nothing outside a checkout."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - the PATH's
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip()
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    command = [git, "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def machine() -> dict[str, str]:
@@ -50,7 +48,8 @@ def machine() -> dict[str, str]:
 def rows(kinds: Iterable[type[Peer]]) -> Rows:
     """Yield what this machine is, and what each peer is."""
     yield Row(measure="about", peer=MACHINE, value=None, more=machine())
+    ours = commit()
     for kind in kinds:
-        versions = kind.versions() | ({"commit": commit()} if kind.name.startswith("aurora") else {})
+        versions = kind.versions() | ({"commit": ours} if ours and kind.name.startswith("aurora") else {})
         more = {"versions": versions, "notes": kind.notes, "probes": kind.probes}
         yield Row(measure="about", peer=kind.name, value=None, more=more)

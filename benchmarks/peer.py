@@ -116,6 +116,8 @@ class Peer(ABC):
     """How it is configured, for the page."""
     probes: ClassVar[bool] = False
     """Whether it asks for health."""
+    period: ClassVar[float] = 1.0
+    """Seconds in which what it does by the clock comes round: harm is done at any moment of that."""
     gates: ClassVar[bool] = False
     """Whether a start waits for the health of those before it."""
     revives: ClassVar[bool] = False

@@ -55,7 +55,7 @@ def harms(peer: Peer, victims: list[Service]) -> Iterator[tuple[int, Service, in
         pid = victim.pid()
         if pid is None:
             raise RuntimeError(f"{peer.name}: {victim.name} is not healthy before its turn")
-        time.sleep(PAUSE + random.uniform(0, 1))
+        time.sleep(PAUSE + random.uniform(0, peer.period))
         yield trial, victim, pid
 
 

@@ -16,6 +16,7 @@ class Circus(Peer):
     name = "circus"
     notes = "one watcher a service, all else as it comes (check_delay 5)"
     sigterm = True
+    period = 5.0
     options: ClassVar[tuple[str, ...]] = ()
     """More for its own section."""
     watcher: ClassVar[tuple[str, ...]] = ()
@@ -72,6 +73,7 @@ class CircusFast(Circus):
     name = "circus-0.1"
     notes = "check_delay 0.1"
     options = ("check_delay = 0.1",)
+    period = 1.0
 
 
 class CircusHttp(CircusFast):
