@@ -89,15 +89,20 @@ class ApiServer:
         # Four may wait and a dashboard may ask at the same time: a queue of a task or two is no news.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._app.closing.clear()
-        self._lanes = Lanes(prompt, self._threads)
-        self._httpd = Httpd(
-            self._app,
-            dispatcher=self._lanes,
-            _sock=listener,
-            bind_socket=False,
-            sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
-            **LIMITS,
-        )
+        lanes = Lanes(prompt)
+        with contextlib.ExitStack() as undo:
+            undo.callback(listener.close)
+            self._httpd = Httpd(
+                self._app,
+                dispatcher=lanes,
+                _sock=listener,
+                bind_socket=False,
+                sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
+                **LIMITS,
+            )
+            undo.pop_all()
+        self._lanes = lanes
+        lanes.begin(self._threads)  # not before there is what they work for: that may fail
         self._loop = threading.Thread(target=self._httpd.run, name="api", daemon=True)
         self._loop.start()
 

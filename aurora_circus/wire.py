@@ -26,7 +26,7 @@ from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from aurora_circus.answers import HEADERS, encode, failure
-from aurora_circus.clock import pause
+from aurora_circus.clock import Clock, pause
 
 _log = logging.getLogger(__name__)
 
@@ -209,11 +209,14 @@ class Channel(HTTPChannel):
 class Lanes:
     """Two queues, one for what is answered at once, each with threads of its own. A dispatcher of waitress."""
 
-    def __init__(self, prompt: Callable[[str, str], bool], threads: int) -> None:
-        """``prompt``: whether a method of a path is answered at once. ``threads``: how many there are in all."""
+    def __init__(self, prompt: Callable[[str, str], bool]) -> None:
+        """``prompt``: whether a method of a path is answered at once."""
         self._prompt = prompt
         self._first: Any = ThreadedTaskDispatcher()
         self._rest: Any = ThreadedTaskDispatcher()
+
+    def begin(self, threads: int) -> None:
+        """Start so many threads in all."""
         self._first.set_thread_count(PROMPT_THREADS)
         self._rest.set_thread_count(threads - PROMPT_THREADS)
 
@@ -229,8 +232,13 @@ class Lanes:
         (self._first if prompt else self._rest).add_task(channel)
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:  # noqa: FBT001, FBT002 - waitress's own
-        """End all threads; what has not begun is dropped."""
-        ended = [each.shutdown(cancel_pending, timeout) for each in (self._first, self._rest)]
+        """End all threads, within ``timeout`` seconds; what has not begun is dropped."""
+        lanes = (self._first, self._rest)
+        clock = Clock()
+        until = clock.monotonic() + timeout
+        for each in lanes:
+            each.set_thread_count(0)
+        ended = [each.shutdown(cancel_pending, max(0.0, until - clock.monotonic())) for each in lanes]
         return all(ended)
 
 

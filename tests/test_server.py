@@ -1,6 +1,7 @@
 """The server under the API: its port, its stop, and requests that are no requests."""
 
 import contextlib
+import errno
 import http.client
 import select
 import socket
@@ -206,6 +207,23 @@ def test_how_things_are_is_told_while_everything_else_takes_long(served: Served)
     assert not busy.acquire(blocking=False), "and no other thread was there for the others"
     held.set()
     assert {each.reply().status for each in asking} == {202}
+
+
+def test_a_server_that_cannot_be_made_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a descriptor for the pipe that wakes its loop, say; it is tried again each second."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    server, before = ApiServer(Api(FakeBackend()), "127.0.0.1", 0), threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr("aurora_circus.server.Httpd", fails)
+        for _ in range(3):
+            with pytest.raises(OSError, match="too many"):
+                server.start()
+    assert threading.active_count() == before
+    server.start()
+    assert server.stop(PATIENCE)
 
 
 def test_connections_are_accepted_many_at_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
