@@ -117,6 +117,8 @@ class Driver:
         """Let the fleet know, and do what it says."""
         if isinstance(fact, facts.Gone):
             self.takeover.is_clear(fact.key)
+        if isinstance(fact, facts.Exited) and fact.key not in self.fleet.lives:  # taken out of the fleet as it ended
+            self.start(self.takeover.clear(fact.key), f"end of what is left of {fact.key}")
         self._decide(lambda: self.fleet.handle(fact))
 
     def _decide(self, decide: Callable[[], Answer]) -> None:

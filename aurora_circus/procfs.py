@@ -90,9 +90,9 @@ def _seal(pid: int) -> int | None:
 
 
 def _unborn(pid: int, parent: int) -> bool:
-    """Say whether a process is what its parent is, as between fork(2) and execve(2)."""
+    """Say whether a process is what its parent is, as before execve(2), or nothing, as in the midst of that."""
     called = _read(f"/proc/{pid}/cmdline", _BLOCK)
-    return bool(called) and called == _read(f"/proc/{parent}/cmdline", _BLOCK)
+    return not called or called == _read(f"/proc/{parent}/cmdline", _BLOCK)
 
 
 def _read(path: str, most: int) -> bytes:

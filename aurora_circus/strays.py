@@ -106,7 +106,7 @@ class Census:
         """
         seeds = set(self._led_by(leader)) if leader is not None else set()
         seeds |= {each.pid for each in known if self._is(each)}
-        held = {each.pid for each in holds if self._is(each)}
+        held = {each.pid for each in holds if self._is(each) and not self.rows[each.pid].ended}
         if mark is not None:
             held |= self._held.get(mark, set())
         held -= {leader.pid} if leader is not None else set()

@@ -61,6 +61,7 @@ class Takeover:
         self.same = False
         self._driver = driver
         self._clear: set[str] = set()
+        self._clearing: dict[str, asyncio.Lock] = {}
 
     def is_clear(self, key: str) -> None:
         """Take note that nobody of ``key`` is left: it was seen."""
@@ -76,8 +77,12 @@ class Takeover:
         Raises:
             CircusError: it cannot be ended.
         """
-        if key in self._clear:
-            return
+        async with self._clearing.setdefault(key, asyncio.Lock()):  # else each would tell of whom one has ended
+            if key not in self._clear:
+                await self._end_left(key)
+                self._clear.add(key)
+
+    async def _end_left(self, key: str) -> None:
         driver, mark = self._driver, self._driver.mark(key)
         left = (await driver.ending(processes.left_of, mark.run_dir, (key,), processes.moment())).get(key)
         if left:
@@ -92,7 +97,6 @@ class Takeover:
                     raise CircusError(message)
             details = {"pids": [each.pid for each in left], "forced": forced}
             driver.record("leftover_ended", None if key == PLUGIN else key, details)
-        self._clear.add(key)
 
     async def _all_gone(self, key: str, leader: Process, limit: float) -> bool:
         """Wait until nobody is left, ``limit`` seconds at most; the loop is told of each end, and no thread waits."""

@@ -132,6 +132,13 @@ def test_a_leader_that_has_cleared_its_environment_is_no_stray_for_who_knows_it(
     assert pids(machine.of(WEB, leads.process, holds=[leads.process])) == [150, 111, 151]
     assert machine.left_of("/run/fleet", ["web"], {WEB: [leads.process, old]}) == {"web": [Process(111, 11.0)]}
     assert pids(machine.of(WEB, old)) == [111, 150, 151]
+    dead = census(
+        HELD,
+        Row(150, CIRCUSD.pid, 150, 150, 30.0, ended=True),
+        Row(151, CIRCUSD.pid, 150, 150, 31.0),
+        borne={100: bears(Mark("/run/fleet", "db")), 151: bears(leader=150)},
+    )
+    assert pids(dead.of(WEB, holds=[leads.process])) == [151]
 
 
 def test_what_circusd_is_just_starting_is_nobodys_stray() -> None:

@@ -288,6 +288,54 @@ def test_what_is_no_system_any_more_leaves_nobody(arena: MakeArena, kind: str) -
 
 
 @unix_only
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, marks=pytest.mark.fault("systems", f"removed by `circusctl rm`, ignores SIGTERM, {what}"))
+        for words, what in {
+            "stubborn child": "as does its grandchild",
+            "stubborn kin=apart+stubborn,orphan+cleared+stubborn": "as do those who have left its session",
+        }.items()
+    ],
+)
+def test_who_is_removed_leaves_nobody(arena: MakeArena, words: str) -> None:
+    """circus waits for its end, and the plugin knows it no more when that comes."""
+    fleet = arena({"two": {}, "one": {}}, start=False)
+    fleet.mode("one", words)
+    fleet.begin()
+    before, (_, child) = fleet.pids(), fleet.started("one")[0]
+    left = [*kin(fleet, "one"), *([each] if child and (each := processes.identify(child)) else [])]
+    assert left
+    fleet.strike(lambda: fleet.circusctl("rm", "one", "--waiting"))
+    fleet.until("the end of everybody", lambda: gone(left) and not fleet.alive(before["one"]))
+    (told,) = fleet.since("leftover_ended", "one")
+    assert set(told["details"]["pids"]) >= {each.pid for each in left}
+    del fleet.ports["one"]
+    fleet.holds()
+    untouched(fleet, before)
+
+
+@unix_only
+@pytest.mark.fault("systems", "restarted by circusctl again and again beside what it leaves: told of once")
+def test_of_whom_it_ends_it_tells_once(arena: MakeArena) -> None:
+    """One look after the other, each of which sees that the one before is at it."""
+    fleet = arena(PAIR, start=False)
+    fleet.mode("one", "child")
+    fleet.begin()
+    before, (_, child) = fleet.pids(), fleet.started("one")[0]
+    fleet.mode("one", "")
+    for _ in range(4):
+        old = fleet.pids()["one"]
+        fleet.strike(lambda: fleet.circusctl("restart", "one", "--waiting"))
+        fleet.back("one", old)
+    fleet.until("its end", lambda: not fleet.alive(child))
+    fleet.holds()
+    (told,) = fleet.events("leftover_ended", "one")
+    assert told["details"] == {"pids": [child], "forced": True}
+    untouched(fleet, before)
+
+
+@unix_only
 @pytest.mark.fault("systems", "a daemon of it holds the port: killed, and back on it")
 def test_a_daemon_on_the_port_is_of_the_system_and_ended_with_it(arena: MakeArena) -> None:
     """Its listener is no impostor, though it has left the session; when the leader dies it frees the port."""
