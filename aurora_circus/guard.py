@@ -130,7 +130,7 @@ class Guard:
 
     def _ended(self) -> None:
         process = self._process
-        if process is not None:
+        if process is not None and self._find() is not None:
             status = processes.exit_status(process)
             how = "" if status is None else f" ({Exit(*status)})"
             logger.error("aurora: the plugin (pid %s) has ended%s: it is started again", process.pid, how)
