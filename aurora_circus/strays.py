@@ -51,9 +51,10 @@ def _leads(pid: int, borne: Marks) -> bool:
 class Census:
     """Everybody on the machine. ``me`` looks, and is never of a system, nor are those that it came of by their marks.
 
-    ``marks_of`` is asked only of those that may have lost their parent: whose session is not their parent's. Of them,
-    ``seal_of`` is asked of who bears no marks and has a parent that adopts, and of leaders. ``unborn`` is asked whether
-    one is the same program as its parent still: what is sealed and that is about to become what circusd starts.
+    ``marks_of`` is asked only of those that may have lost their parent: whose session is not their parent's, or whose
+    parent has ended. Of them, ``seal_of`` is asked of who bears no marks and has a parent that adopts or has ended, and
+    of leaders. ``unborn`` is asked whether one is the same program as its parent still: what is sealed and that is
+    about to become what circusd starts.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Census:
             self._groups.setdefault(row.group, []).append(row.pid)
             self._sessions.setdefault(row.session, []).append(row.pid)
             parent = self.rows.get(row.parent)
-            if not row.ended and (parent is None or parent.session != row.session):
+            if not row.ended and (parent is None or parent.ended or parent.session != row.session):
                 self._bearing[row.pid] = Bearing(marks_of(row.pid))
         borne = [each.marks for each in self._bearing.values() if each.marks is not None]
         adopters = {INIT, *self._above, *(one.pid for each in borne for one in each.adopters)} - {me}
@@ -86,7 +87,7 @@ class Census:
             above = self.rows[pid].parent
             if each.marks is not None and _leads(pid, each.marks):
                 self._bearing[pid] = Bearing(each.marks, seal_of(pid))
-            elif each.marks is None and above in adopters:
+            elif each.marks is None and (above in adopters or self._has_ended(above)):
                 seal = seal_of(pid)
                 if seal is not None and not unborn(pid, above):
                     self._bearing[pid] = Bearing(marks_of(pid), seal)  # it may have been born since it was asked
@@ -171,8 +172,13 @@ class Census:
             return each.seal is not None and marks.sealed_for(mark, each.seal) and each.seal not in seals
         if each.marks.mark != mark or each.marks.leader in others:
             return False
-        parent = self.rows.get(self.rows[pid].parent)
-        return parent is None or parent.pid == INIT or parent.process in each.marks.adopters
+        parent = self.rows[pid].parent
+        adopted = parent == INIT or self.rows[parent].process in each.marks.adopters if parent in self.rows else True
+        return adopted or self._has_ended(parent)
+
+    def _has_ended(self, pid: int) -> bool:
+        """Say whether one is a zombie; its children are its own until the last of its threads is gone."""
+        return pid in self.rows and self.rows[pid].ended
 
     def _with_descendants(self, seeds: set[int], without: set[int]) -> set[int]:
         found: set[int] = set()

@@ -158,6 +158,19 @@ def test_what_circusd_is_just_starting_is_nobodys_stray() -> None:
     assert machine.left_of("/run/fleet", ["web"]) == {"web": [Process(110, 11.0)]}
 
 
+def test_the_children_of_one_that_has_ended_have_lost_their_parent() -> None:
+    """They are its own in the table as long as one of its threads is not gone."""
+    machine = census(
+        HELD._replace(ended=True),
+        Row(101, 100, 100, 100, 11.0),
+        Row(102, 100, 102, 102, 11.0),
+        Row(103, 100, 103, 103, 11.0),
+        borne={101: bears(), 102: bears(), 103: Bearing(None, marks.seal(WEB, 1))},
+    )
+    assert pids(machine.of(WEB)) == [101, 102, 103]
+    assert pids(machine.of(WEB, holds=[LEADER])) == [101, 102, 103]
+
+
 def test_who_becomes_what_circusd_starts_during_the_look_is_asked_once_more() -> None:
     """It had no marks yet, and then it had."""
     new = Row(150, CIRCUSD.pid, 150, 150, 30.0)
