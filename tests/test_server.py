@@ -523,14 +523,23 @@ def test_answers_that_nobody_takes_keep_nobody_out(monkeypatch: pytest.MonkeyPat
 def test_idle_connections_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """When there are as many connections as may be, whoever is idle the longest makes room for a new one."""
     monkeypatch.setattr(wire, "MOST_CONNECTIONS", 5)
+    serve_one, idles = Channel.service, threading.Semaphore(0)
+
+    def service(self: Channel) -> None:
+        serve_one(self)
+        idles.release()
+
+    monkeypatch.setattr(Channel, "service", service)
     with serve() as served, contextlib.ExitStack() as stack:
         command = served.aside("POST", f"{ROOT}/start/brain?wait=60")
         half = stack.enter_context(served.client.connect())
         assert healthy(half, REQUEST[:8])
+        assert idles.acquire(timeout=PATIENCE), "it is idle a moment after its answer has come"
         idle = []
         for _ in range(8):
             idle.append(stack.enter_context(served.client.connect()))
             assert healthy(idle[-1]), "each is served as it comes"
+            assert idles.acquire(timeout=PATIENCE)
         assert [connection.recv(1) for connection in idle[:5]] == [b""] * 5
         assert all(healthy(connection) for connection in idle[5:])
         half.sendall(REQUEST[8:])
