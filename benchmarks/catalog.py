@@ -19,6 +19,11 @@ class Table:
     ranked: bool = True
     """Whether less is better, and times the best says something."""
 
+    @property
+    def heading(self) -> str:
+        """What stands over it; what is counted has no unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -87,7 +92,7 @@ SECTIONS = (
         "One of five exits with 1 as soon as it is started: how often that happens in 30 s from the launch on, and "
         "what the supervisor takes of a core meanwhile.",
         (
-            Table("loop", "starts", "starts in 30 s", "starts"),
+            Table("loop", "starts", "starts in 30 s", ""),
             Table("loop", "cpu", "the processor meanwhile", "% of a core"),
         ),
     ),
@@ -126,8 +131,8 @@ SECTIONS = (
         "Each service has a grandchild in its process group. How many of them live on: of the one service that was "
         "killed, 1.5 s after it is back; of five that were stopped.",
         (
-            Table("left", "after a crash", "left by one crash", "processes", ranked=False),
-            Table("left", "after a stop", "left by a stop of five", "processes", ranked=False),
+            Table("left", "after a crash", "left by one crash", "", ranked=False),
+            Table("left", "after a stop", "left by a stop of five", "", ranked=False),
         ),
         together=True,
     ),
@@ -140,10 +145,10 @@ SECTIONS = (
         "that is killed then does come back. Under `aurora-circus up` nobody starts it again: all counts from the "
         "kill on.",
         (
-            Table("killed", "services that live on", "of five services, live on", "services", ranked=False),
+            Table("killed", "services that live on", "of five services, live on", "", ranked=False),
             Table("killed", "one killed meanwhile is back", "one that is killed meanwhile is back"),
-            Table("killed", "processes kept, of 4", "of four processes, kept", "processes", ranked=False),
-            Table("killed", "futile starts in 15 s", "futile starts", "starts", ranked=False),
+            Table("killed", "processes kept, of 4", "of four processes, kept", "", ranked=False),
+            Table("killed", "futile starts in 15 s", "futile starts", "", ranked=False),
             Table("killed", "away, each", "away, on the average"),
             Table("killed", "away, the worst", "away, the worst"),
             Table("killed", "supervised again", "supervised again"),

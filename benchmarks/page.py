@@ -104,7 +104,7 @@ def table(rows: Rows, shown: Table) -> Iterator[str]:
     if not found:
         return
     limit, first = figure(found, MACHINE), figure(found, best(found))
-    yield f"| {shown.title}, {shown.unit} | | × limit | × best |\n|---|---|---|---|"
+    yield f"| {shown.heading} | | × limit | × best |\n|---|---|---|---|"
     for peer in ranking(found):
         value = figure(found, peer)
         times = ("–", "–") if value is None or peer == MACHINE else (ratio(value, limit), ratio(value, first))
@@ -118,7 +118,7 @@ def together(rows: Rows, section: Section) -> Iterator[str]:
     peers = sorted({peer for found in columns for peer in found}, key=lambda peer: (peer != OURS, peer))
     if not peers:
         return
-    yield "| | " + " | ".join(f"{shown.title}, {shown.unit}" for shown in section.tables) + " |"
+    yield "| | " + " | ".join(shown.heading for shown in section.tables) + " |"
     yield "|---" * (len(columns) + 1) + "|"
     for peer in peers:
         cells = [cell(found[peer]) if peer in found else "–" for found in columns]
@@ -136,7 +136,7 @@ def journal(rows: Rows) -> Iterator[str]:
     for shown in JOURNAL:
         found = [rows.of(replace(shown, variant=shown.variant.format(which))) for which in JOURNALS]
         cells = [cell(each[OURS]) if OURS in each else "–" for each in found]
-        yield f"| {shown.title}, {shown.unit} | {' | '.join(cells)} |"
+        yield f"| {shown.heading} | {' | '.join(cells)} |"
     yield ""
 
 
@@ -152,7 +152,7 @@ def not_first(rows: Rows) -> Iterator[str]:
             if not shown.ranked or not found.get(OURS) or ours is None or first in {None, OURS}:
                 continue
             alike = best(found, rows.probing)
-            cells = [f"{section.title}: {shown.title}, {shown.unit}", number(ours)]
+            cells = [f"{section.title}: {shown.heading}", number(ours)]
             for peer in (first, alike):
                 value = figure(found, peer)
                 if peer == OURS or peer is None or value is None:
@@ -197,9 +197,9 @@ def growth(rows: Rows, plots: dict[str, str], stem: str) -> Iterator[str]:
             for peer in sorted(peers, key=lambda name: name != OURS)
         }
         name = f"{stem}-{shown.variant}.svg"
-        plots[name] = plot(f"{shown.title}, {shown.unit}", "services", lines)
+        plots[name] = plot(shown.heading, "services", lines)
         yield f"![{shown.title} by the number of services]({name})\n"
-        yield f"| {shown.title}, {shown.unit} | " + " | ".join(str(size) for size in sizes) + " |"
+        yield f"| {shown.heading} | " + " | ".join(str(size) for size in sizes) + " |"
         yield "|---" * (len(sizes) + 1) + "|"
         for peer in peers:
             cells = [cell(of_size[size][peer]) if peer in of_size[size] else "–" for size in sizes]
