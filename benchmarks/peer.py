@@ -116,6 +116,8 @@ class Peer(ABC):
     """How it is configured, for the page."""
     probes: ClassVar[bool] = False
     """Whether it asks for health."""
+    fastest: ClassVar[float] = 1.0
+    """The least number of seconds between two probes that it can be told."""
     period: ClassVar[float] = 1.0
     """Seconds in which what it does by the clock comes round: harm is done at any moment of that."""
     gates: ClassVar[bool] = False

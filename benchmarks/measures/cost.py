@@ -33,7 +33,7 @@ def shares(peer: Peer, seconds: float) -> dict[int, float]:
 def idle(kind: Kind, number: int) -> Rows:
     """Watch it doing nothing but its probes, where it has any: each second, and each five."""
     for interval in (1, 5):
-        if interval != 1 and not kind.probes:
+        if interval < kind.fastest or (interval != 1 and not kind.probes):
             continue
         with session(kind, Plan(interval=interval), settle=SETTLE) as peer:
             variant = f"probes each {interval} s"

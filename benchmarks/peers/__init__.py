@@ -33,7 +33,7 @@ STOCK = ("aurora", "circus", "supervisor", "pm2", "monit", "runit", "s6")
 """Each as it comes."""
 MAIN = (*STOCK, "circus-0.1", "circus-0.1+http", "supervisor+httpok")
 """And those that are faster, or see more."""
-PROBING = tuple(name for name, kind in KINDS.items() if kind.probes)
+PROBING = tuple(name for name in MAIN if KINDS[name].probes)
 WITH_API = ("aurora", "circus", "supervisor", "pm2", "monit")
 LOOPING = (*STOCK, "circus-0.1", "circus+flapping", "pm2+backoff")
 LEAVING = (*STOCK, "circus+children", "supervisor+group")

@@ -69,6 +69,7 @@ class SupervisorHttpok(Supervisor):
     name = "supervisor+httpok"
     notes = "superlance's httpok for each service, timeout 1 s, every 5 s (TICK_5 is the shortest event)"
     probes = True
+    fastest = 5.0
     period = 5.0
 
 
