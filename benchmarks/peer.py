@@ -33,6 +33,8 @@ NOT_FOR_PEERS = ("PYTHON", "AURORA_", "CIRCUS", "VIRTUAL_ENV", "COVERAGE", "MAKE
 SPARE_PORTS = 4
 TURN = 0.001
 """Seconds between two looks at what tells nobody when it changes."""
+MOST_PAUSE = 0.05
+"""The same at most, where a look takes long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,11 @@ def free_ports(count: int) -> list[int]:
             except OSError:
                 continue
             return list(range(first, first + count))
+
+
+def pause(looked: float) -> float:
+    """Return how long to wait after a look at many that took so long: it must not cost those who start them much."""
+    return max(TURN, min(MOST_PAUSE, 3 * looked))
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -224,8 +231,8 @@ class Peer(ABC):
             now = time.monotonic()
             if now - begun > seconds:
                 return None
-            if waiting:  # many that are not there yet must not cost those who start them their processor
-                time.sleep(max(TURN, 3 * (now - looked)))
+            if waiting:
+                time.sleep(pause(now - looked))
         return time.monotonic() - begun
 
     def own(self) -> set[int]:

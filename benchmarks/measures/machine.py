@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from benchmarks import proc
 from benchmarks.client import health
-from benchmarks.peer import HERE, PYTHON, TURN, environment, free_ports
+from benchmarks.peer import HERE, PYTHON, environment, free_ports, pause
 from benchmarks.rows import MACHINE, Row
 from benchmarks.session import Rows
 
@@ -34,7 +34,7 @@ def await_health(ports: Sequence[int]) -> None:
         looked = time.monotonic()
         waiting = [port for port in waiting if health(port) is None]
         if waiting:
-            time.sleep(max(TURN, 3 * (time.monotonic() - looked)))
+            time.sleep(pause(time.monotonic() - looked))
 
 
 @contextmanager
