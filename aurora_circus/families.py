@@ -66,21 +66,22 @@ def forget(leader: Process) -> None:
 
 
 def terminate_all(leader: Process, mark: Mark | None, after: int | None = None) -> bool:
-    """Send SIGTERM to everybody of a system, each of them once; False when nobody is left.
+    """Send SIGTERM to everybody of a system, each of them once; False when nobody is left. Who is stopped goes on.
 
     Raises:
         MachineError: the signal was refused.
     """
     found = everybody(leader, mark, after)
     unix.terminate(leader)
-    _send_all(_apart(leader, found), signal.SIGTERM)
+    _send_all(_apart(leader, found), signal.SIGTERM, signal.SIGCONT)
     return bool(found)
 
 
 def terminate_others(leader: Process, mark: Mark | None, after: int | None = None) -> None:
     """Send SIGTERM to everybody of a system but ``leader``, whom somebody else tells."""
     with contextlib.suppress(MachineError, OSError):  # what is not told is ended by force when its time is over
-        _send_all([each for each in everybody(leader, mark, after) if each != leader], signal.SIGTERM)
+        others = [each for each in everybody(leader, mark, after) if each != leader]
+        _send_all(others, signal.SIGTERM, signal.SIGCONT)
 
 
 def kill_all(leader: Process, mark: Mark | None, after: int | None = None) -> bool:
@@ -130,11 +131,12 @@ def _apart(leader: Process, found: Iterable[Process]) -> list[Process]:
     return [each for each in found if each.pid not in group]
 
 
-def _send_all(found: Iterable[Process], number: signal.Signals) -> None:
+def _send_all(found: Iterable[Process], *numbers: signal.Signals) -> None:
     refused = None
     for each in found:
         try:
-            unix.send(each, number)
+            for number in numbers:
+                unix.send(each, number)
         except MachineError as error:
             refused = error
     if refused is not None:

@@ -137,10 +137,15 @@ def members(leader: Process) -> list[Process]:
 def terminate(leader: Process) -> bool:
     """Send SIGTERM to everybody in the group of ``leader``; False when nobody is left.
 
+    SIGCONT follows, as systemd sends it (systemd.kill(5)): who is stopped could not end, and may do so in good order.
+
     Raises:
         MachineError: the signal was refused.
     """
-    return _signal_group(leader, signal.SIGTERM)
+    some = _signal_group(leader, signal.SIGTERM)
+    if some:
+        _signal_group(leader, signal.SIGCONT)
+    return some
 
 
 def kill(leader: Process) -> bool:

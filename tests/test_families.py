@@ -118,6 +118,17 @@ def test_sigterm_reaches_everybody_and_what_ignores_it_is_left(run: Run, mark: M
     processes.forget(leader)
 
 
+def test_who_is_stopped_ends_by_sigterm_all_the_same(run: Run, mark: Mark) -> None:
+    """In the group or apart from it: it is let go on."""
+    leader, children = run("plain", "apart", "orphan")
+    for each in (leader, *children):
+        os.kill(each.pid, signal.SIGSTOP)
+    assert processes.terminate_all(leader, mark)
+    await_all([leader, *children])
+    assert processes.exit_status(leader) == (None, "SIGTERM")
+    assert processes.left(leader, mark) == []
+
+
 def test_force_ends_everybody_at_once(run: Run, mark: Mark) -> None:
     """Stopped or not, with an environment or without."""
     leader, children = run("plain stubborn", "apart stubborn", "apart cleared stubborn", "orphan stubborn")
@@ -128,8 +139,9 @@ def test_force_ends_everybody_at_once(run: Run, mark: Mark) -> None:
 
 
 def test_the_others_are_told_and_the_leader_is_not(run: Run, mark: Mark) -> None:
-    """Whom circusd tells itself."""
+    """Whom circusd tells itself; a stopped one as well."""
     leader, children = run("plain", "apart", "orphan")
+    os.kill(children[1].pid, signal.SIGSTOP)
     processes.terminate_others(leader, mark)
     await_all(children)
     assert processes.left(leader, mark) == [leader]

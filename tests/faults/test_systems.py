@@ -95,14 +95,15 @@ def test_one_that_crashes_is_back(arena: MakeArena) -> None:
 
 @pytest.mark.fault("systems", "stopped (SIGSTOP): connects, and never answers")
 def test_one_that_is_frozen_is_replaced(arena: MakeArena) -> None:
-    """Only SIGKILL helps, when its grace period is over."""
+    """It is let go on, ends in good order, and takes no grace period."""
     fleet = arena(PAIR)
     before = fleet.pids()
     fleet.strike(lambda: freeze(before["one"]))
     fleet.noticed("server_unhealthy", "one")
     fleet.back("one", before["one"])
     untouched(fleet, before)
-    assert fleet.since("server_exited", "one", pid=before["one"])[0]["details"]["asked"] is True
+    exited = fleet.since("server_exited", "one", pid=before["one"])[0]["details"]
+    assert (exited["asked"], exited["code"], exited["signal"]) == (True, 0, None)
 
 
 @pytest.mark.fault("systems", "ignores SIGTERM")
