@@ -14,6 +14,7 @@ What bites in circus 0.19 is dealt with here:
 """
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ BUSY_PATIENCE = 60.0
 BUSY_PAUSE = 0.02
 """Seconds between two such questions: circusd tells nobody when the lock is free."""
 TURN_PAUSE = 0.25
-"""Seconds in which our commands have usually all had their turn; who waits longer says that he waits."""
+"""Seconds after which who waits for a turn says that he waits, and again and again: what is in the way may be ended."""
 NOTHING_CAME = "circusd started no process for {}: its command cannot be run, or numprocesses is 0; see circusd's log"
 _MESSAGE_ERROR, _COMMAND_ERROR = 3, 5
 """Of circus.commands.errors: a watcher that is not there; refused, here always "arbiter is already running …"."""
@@ -43,6 +44,9 @@ class Control:
         self._alive = alive
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._turn = asyncio.Lock()
+        self._in_line: dict[object, Callable[[], None]] = {}
+        """What to call for each command that waits for its turn, when that takes long."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def receive(self, frame: bytes) -> None:
         """Take one answer off the socket. One that nobody waits for any more is dropped: its asker has been told."""
@@ -133,16 +137,27 @@ class Control:
 
     async def _in_turn(self, command: str, properties: dict[str, Any], busy: Callable[[], None]) -> dict[str, Any]:
         """Wait for our other commands, which may be waiting for somebody else's: that is being in the way as well."""
-        acquired = False
-        while not acquired:
-            try:
-                acquired = await asyncio.wait_for(self._turn.acquire(), TURN_PAUSE)
-            except TimeoutError:
-                busy()
+        place = object()
+        self._in_line[place] = busy
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TURN_PAUSE, self._say_busy)
+        try:
+            await self._turn.acquire()
+        finally:
+            del self._in_line[place]
         try:
             return await self._insist(command, properties, busy)
         finally:
             self._turn.release()
+
+    def _say_busy(self) -> None:
+        """Have everybody who waits say so: one timer for all, since they may be hundreds."""
+        self._timer = None
+        for busy in list(self._in_line.values()):
+            with contextlib.suppress(CircusError):  # it says so again when its turn has come
+                busy()
+        if self._in_line and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TURN_PAUSE, self._say_busy)
 
     async def _insist(self, command: str, properties: dict[str, Any], busy: Callable[[], None]) -> dict[str, Any]:
         """Ask until the lock is free and the watcher is there, for :data:`BUSY_PATIENCE` at most."""

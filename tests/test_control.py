@@ -150,6 +150,38 @@ def test_commands_that_take_the_lock_take_turns() -> None:
     assert order == ["a", "b", "c"]
 
 
+def test_all_who_wait_long_for_their_turn_say_so_by_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again and again, until the one before them has its answer; one who is told off for it disturbs nobody else."""
+    monkeypatch.setattr(control, "TURN_PAUSE", 0.001)
+    told: dict[str, int] = {"a": 0, "b": 0, "c": 0}
+
+    async def play() -> list[int]:
+        loop = asyncio.get_running_loop()
+        first: list[bytes] = []
+
+        def send(frame: bytes) -> None:
+            said = json.loads(frame)
+            answer = json.dumps({"id": said["id"], "status": "ok", "info": {"started": [7]}}).encode()
+            if said["properties"]["name"] == "a":
+                first.append(answer)
+            else:
+                loop.call_soon(each.receive, answer)
+
+        def busy(name: str) -> None:
+            told[name] += 1
+            if name == "b":
+                raise CircusError("b is no system of this fleet any more")
+            if told["c"] == 3:
+                each.receive(first.pop())
+
+        each = Control(send, lambda _: False)
+        spawns = (each.spawn(name, dead=True, busy=lambda name=name: busy(name)) for name in told)  # type: ignore[misc]
+        return await asyncio.gather(*spawns)
+
+    assert asyncio.run(play()) == [7, 7, 7]
+    assert told == {"a": 0, "b": 3, "c": 3}
+
+
 def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
     """Its asker was told of the timeout."""
 
