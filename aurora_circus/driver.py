@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 from aurora_circus import chain, facts, logs, memory, outside, ports, processes, settings
@@ -93,6 +94,7 @@ class Driver:
         self._threads = threads
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawning: set[str] = set()
         self._ends = ThreadPoolExecutor(2, thread_name_prefix="end")
@@ -103,7 +105,10 @@ class Driver:
         self._step_faults: dict[str, str] = {}
         """What went wrong in each step, last time it was made."""
         self._heard = 0
+        self._known: dict[str, Memory] = {}
+        """What has to survive, as it was last saved."""
         self._saved: object = None
+        """How much of circusd's commands was heard when that was."""
         self._draining: Literal["quit", "down"] | None = None
         self._seen = self.clock.monotonic()
         """When the event loop was last seen to run."""
@@ -225,11 +230,13 @@ class Driver:
         self._state.flush(STATE_PATIENCE)
 
     def _after_change(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         due = self.fleet.deadline()
-        # asyncio calls by its clock's resolution too early: what is not due yet would be looked at again and again
-        self._timer = None if due is None else self._loop.call_at(due + self.clock.resolution, self._tick)
+        if due != self._due:
+            if self._timer is not None:
+                self._timer.cancel()
+            # asyncio calls by its clock's resolution too early: what is not due yet would be looked at again and again
+            self._timer = None if due is None else self._loop.call_at(due + self.clock.resolution, self._tick)
+            self._due = due
         self._remember()
         self.drilling.check()
         if all(each.state is State.STOPPED for each in self.fleet):
@@ -238,6 +245,7 @@ class Driver:
             self.stopped.clear()
 
     def _tick(self) -> None:
+        self._timer = self._due = None
         self._decide(lambda: self.fleet.tick(self.clock.monotonic()))
 
     def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
@@ -329,7 +337,7 @@ class Driver:
             message = f"no free port from {self.common.port_range[0]} to {self.common.port_range[1]}"
             raise CircusError(message)
         await self._control.set_environment(key, {"AURORA_PORT": str(chosen)})
-        life.system = dataclasses.replace(life.system, port=chosen)
+        self.fleet.move(key, chosen)
 
     def appeared(self, key: str, process: Process) -> None:
         """A process of ``key`` is there: watch it, and say so."""
@@ -563,27 +571,35 @@ class Driver:
 
     def _remember(self, *, going_down: bool = False) -> None:
         """Save what has to survive, where it has changed; what is taken down in good order comes up by its turn."""
-        known = memory.remember(self.fleet)
-        if going_down:
-            known = {key: memory.at_rest(each) for key, each in known.items()}
-        current = (known, self._heard)
-        if current == self._saved or self._draining:
+        if self._draining:
             return
-        self._saved = current
+        changed = self._heard != self._saved or going_down
+        while self.fleet.touched:
+            key = self.fleet.touched.pop()
+            life = self.fleet.lives.get(key)
+            if life is None:
+                changed |= self._known.pop(key, None) is not None
+            elif (now := memory.remember(life)) != self._known.get(key):
+                self._known[key] = now
+                changed = True
+        if not changed:
+            return
+        self._saved = self._heard
+        known = {key: memory.at_rest(each) for key, each in self._known.items()} if going_down else dict(self._known)
+        past = chain.Past(self.journal.head, self.journal.last_seq)
         shift = self.clock.wall() - self.clock.monotonic()
-        frozen = memory.freeze(current[0], shift)
-        written = chain.save(chain.Past(self.journal.head, self.journal.last_seq))
-        self._state.save(
-            {
-                "systems": frozen,
-                "heard": self._heard,
-                "file": self.common.file,
-                "circusd": self._circusd,
-                "boot": self._boot,
-                "controller": self._me,
-                "journal": written,
-            }
-        )
+        self._state.save(partial(self._freeze, known, shift, self._heard, past))
+
+    def _freeze(self, known: Mapping[str, Memory], shift: float, heard: int, past: chain.Past) -> dict[str, object]:
+        return {
+            "systems": memory.freeze(known, shift),
+            "heard": heard,
+            "file": self.common.file,
+            "circusd": self._circusd,
+            "boot": self._boot,
+            "controller": self._me,
+            "journal": chain.save(past),
+        }
 
     @property
     def state_error(self) -> str | None:

@@ -16,10 +16,11 @@ any more. A command given while another is under way on the same system supersed
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from aurora_circus import facts
+from aurora_circus.agenda import Agenda
 from aurora_circus.facts import Action, Fact, Kill, Process, Record, State
 from aurora_circus.lifecycle import WITH_PROCESS, Lifecycle
 from aurora_circus.settings import System
@@ -103,9 +104,38 @@ class Fleet:
         self._spread = spread
         self.heartbeat = heartbeat
         self._beat_at = at + heartbeat
-        self.lives: dict[str, Lifecycle] = {each.key: Lifecycle(each, at, spread) for each in systems}
+        self.touched: set[str] = set()
+        """Systems of which something may have changed; whoever saves that takes them out."""
+        self._agenda = Agenda()
+        self._footing: dict[str, object] = {}
+        """What others go by, of each system."""
+        self._moved = True
+        """Whether something may follow that was not looked for yet."""
+        self._gate_at: float | None = None
+        """When the next gate opens as things stood when it was last looked for what follows."""
+        self.lives: dict[str, Lifecycle] = {each.key: self._new(each, at) for each in systems}
+        self._places = {key: number for number, key in enumerate(self.lives)}
         self.operations: dict[str, Operation] = {}
         self.draining = False
+
+    def _new(self, system: System, at: float) -> Lifecycle:
+        life = Lifecycle(system, at, self._spread)
+        life.touched = self._touch
+        return life
+
+    def _place(self, key: str) -> int:
+        return self._places[key]
+
+    def _touch(self, life: Lifecycle) -> None:
+        key = life.system.key
+        if self.lives.get(key) is not life:
+            return  # it was taken out
+        self.touched.add(key)
+        self._agenda.put(key, life.deadline())
+        footing = (life.state, life.since, life.wanted, life.began)
+        if self._footing.get(key) != footing:
+            self._footing[key] = footing
+            self._moved = True
 
     def __iter__(self) -> Iterator[Lifecycle]:
         """Go through the systems in start order."""
@@ -113,10 +143,12 @@ class Fleet:
 
     def deadline(self) -> float | None:
         """Return the monotonic time at which :meth:`tick` is wanted, or None."""
-        times = [each.deadline() for each in self]
-        times += [self.gate_opens(each) for each in self if each.state is State.WAITING]
-        if self.heartbeat:
-            times.append(self._beat_at)
+        gate = self._next_gate() if self._moved else self._gate_at
+        times = (self._agenda.next(), gate, self._beat_at if self.heartbeat else None)
+        return min((each for each in times if each is not None), default=None)
+
+    def _next_gate(self) -> float | None:
+        times = [self.gate_opens(each) for each in self if each.state is State.WAITING]
         return min((each for each in times if each is not None), default=None)
 
     # --- facts -----------------------------------------------------------------------------------------------------
@@ -131,10 +163,8 @@ class Fleet:
     def tick(self, at: float) -> Answer:
         """Let every deadline that has passed have its way."""
         answer: Answer = []
-        for each in self:
-            due = each.deadline()
-            if due is not None and due <= at:
-                answer += each.handle(facts.Tick(at, each.system.key))
+        for key in sorted(self._agenda.take(at), key=self._place):
+            answer += self.lives[key].handle(facts.Tick(at, key))
         if self.heartbeat and at >= self._beat_at:
             self._beat_at = at + self.heartbeat
             answer += [Record(each.system.key, "health_check", each.check()) for each in self]
@@ -158,7 +188,7 @@ class Fleet:
 
     def drain(self, at: float) -> Answer:
         """Take note that circusd is going down with everything: start nothing any more, end nothing."""
-        self.draining = True
+        self.draining = self._moved = True
         answer: Answer = []
         for each in self:
             answer += each.handle(facts.Drain(at, each.system.key))
@@ -172,6 +202,7 @@ class Fleet:
         keys = tuple(key for key in self.lives if key in chosen)
         operation = Operation(ident, verb, keys, by, at, pending=set(keys), running=set(keys))
         self.operations[ident] = operation
+        self._moved = True
         details: dict[str, object] = {"verb": verb, "by": by, "servers": list(keys), "operation": ident}
         answer: Answer = [Record(keys[0] if len(keys) == 1 else None, "command", details)]
         for other in list(self.operations.values()):
@@ -184,6 +215,7 @@ class Fleet:
     def outside(self, at: float, verb: Verb, servers: Iterable[str], by: str, *, external: bool = True) -> Answer:
         """Take note of a command that circusd is carrying out itself (``circusctl stop KEY``)."""
         chosen = set(servers)
+        self._moved = True
         answer: Answer = []
         for key in [each for each in self.lives if each in chosen]:
             answer.append(Record(key, "command", {"verb": verb, "by": by, "servers": [key], "operation": None}))
@@ -217,14 +249,28 @@ class Fleet:
         new = [each.key for each in systems if each.key not in self.lives]
         lives: dict[str, Lifecycle] = {}
         for each in systems:
-            life = self.lives.get(each.key) or Lifecycle(each, at, self._spread)
+            life = self.lives.get(each.key) or self._new(each, at)
             life.system = each
             lives[each.key] = life
+        for key in set(self.lives) - set(lives):
+            self.touched.add(key)
+            self._agenda.put(key, None)
+            self._footing.pop(key, None)
         self.lives = lives
+        self._places = {key: number for number, key in enumerate(lives)}
+        self._moved = True
+        for life in lives.values():
+            self._touch(life)
         for operation in self.operations.values():
             operation.pending &= set(lives)
             operation.running &= set(lives)
         return new
+
+    def move(self, key: str, port: int) -> None:
+        """Take note that a system is on another port from now on."""
+        life = self.lives[key]
+        life.system = replace(life.system, port=port)
+        self._touch(life)
 
     def remember(self, memories: Mapping[str, Memory], at: float) -> None:
         """Take up what was known before: wishes, attempts, backoff and ``failed`` go on where they were."""
@@ -232,6 +278,7 @@ class Fleet:
             memory = memories.get(key, Memory(wanted=life.system.wanted))
             life.wanted = memory.wanted
             life.restarts = memory.restarts
+            self._touch(life)
             if memory.failed_at is not None and memory.failure is not None:
                 life.failure = (memory.failed_at, memory.failure)
             if not memory.wanted:
@@ -244,21 +291,27 @@ class Fleet:
 
     def _follow(self, at: float) -> Answer:
         """Open gates, go on with commands whose turn it is, and settle those that are done, until nothing moves."""
+        if not self._moved and (self._gate_at is None or self._gate_at > at):
+            return []
         answer: Answer = []
-        while True:
+        self._moved = True
+        while self._moved:
+            self._moved = False
             moves = [*self._proceed(at), *self._open_gates(at), *self._settle(at)]
-            if not moves:
-                return answer
+            self._moved = self._moved or bool(moves)
             answer += moves
+        self._gate_at = self._next_gate()
+        return answer
 
     def _proceed(self, at: float) -> Answer:
         answer: Answer = []
         for operation in self.operations.values():
-            for key in [each for each in reversed(self.lives) if each in operation.pending]:
+            for key in sorted(operation.pending, key=self._place, reverse=True):
                 life = self.lives[key]
                 if operation.verb != "start" and self._held_up(operation, key):
                     continue
                 operation.pending.discard(key)
+                self._moved = True
                 if operation.verb == "start":
                     answer += life.handle(facts.Start(at, key))
                 elif operation.verb == "stop":

@@ -106,6 +106,8 @@ class Lifecycle:
         self._probe_at: float | None = None
         self._stable_at: float | None = None
         self._spread = spread
+        self.touched: Callable[[Lifecycle], object] = lambda _: None
+        """Is called after whatever may have changed anything, the deadline included."""
 
     def deadline(self) -> float | None:
         """Return the monotonic time at which a :class:`Tick` is wanted, or None."""
@@ -113,6 +115,11 @@ class Lifecycle:
 
     def handle(self, fact: Fact) -> Answer:
         """Take ``fact`` and return what is to be done, in order. A fact about another process changes nothing."""
+        answer = self._take(fact)
+        self.touched(self)
+        return answer
+
+    def _take(self, fact: Fact) -> Answer:
         match fact:
             case Start():
                 return self._start(fact.at)
@@ -207,11 +214,13 @@ class Lifecycle:
         self._enter(State.STARTING, at)
         self.due = at + self._limit
         self._probe_at = at
+        self.touched(self)
 
     def leave(self, process: Process) -> None:
         """Take note of what an earlier circusd has left: it serves until its turn has come, and is replaced then."""
         self.process = process
         self._leftover = True
+        self.touched(self)
 
     def resume(self, at: float, state: State, due: float | None) -> None:
         """Go on as ``waiting``, ``backoff`` or ``failed`` after everything that knew of it died."""
@@ -221,6 +230,7 @@ class Lifecycle:
             self.due = at if due is None else min(due, at + policy.backoff_cap * (1 + policy.jitter))
         elif state is State.FAILED:
             self.due = due if due is None or not policy.retry_failed_after else min(due, at + policy.retry_failed_after)
+        self.touched(self)
 
     def _spawn(self, at: float, cause: str, missing: tuple[str, ...] = ()) -> Answer:
         self._again = cause != "start"
@@ -510,6 +520,7 @@ class Lifecycle:
         """Take note that nobody could look or listen for so long: what has a process gets that time back."""
         if self.due is not None and self.state in WITH_PROCESS:
             self.due += seconds
+            self.touched(self)
 
     # --- bookkeeping -----------------------------------------------------------------------------------------------
 

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from aurora_circus.facts import Process, State
-from aurora_circus.fleet import Fleet, Memory
+from aurora_circus.fleet import Memory
+from aurora_circus.lifecycle import Lifecycle
 
 HELD = frozenset({State.BACKOFF, State.FAILED})
 """The states that are taken up again as they were."""
+_FIELDS = tuple(each.name for each in dataclasses.fields(Memory))
 _TIMES = ("due", "down_since", "failed_at")
 
 
@@ -39,24 +41,22 @@ def _check(memory: Memory) -> None:
             raise TypeError(message)
 
 
-def remember(fleet: Fleet) -> dict[str, Memory]:
-    """Return what has to be known of each system."""
-    return {
-        each.system.key: Memory(
-            wanted=each.wanted,
-            state=each.state,
-            attempt=each.attempt,
-            restarts=each.restarts,
-            due=each.due if each.state in HELD else None,
-            down_since=each.down_since,
-            error=each.error if each.state in HELD else None,
-            failed_at=each.failure and each.failure[0],
-            failure=each.failure and each.failure[1],
-            process=each.process,
-            port=each.system.port,
-        )
-        for each in fleet
-    }
+def remember(life: Lifecycle) -> Memory:
+    """Return what has to be known of a system."""
+    held = life.state in HELD
+    return Memory(
+        wanted=life.wanted,
+        state=life.state,
+        attempt=life.attempt,
+        restarts=life.restarts,
+        due=life.due if held else None,
+        down_since=life.down_since,
+        error=life.error if held else None,
+        failed_at=life.failure and life.failure[0],
+        failure=life.failure and life.failure[1],
+        process=life.process,
+        port=life.system.port,
+    )
 
 
 def at_rest(memory: Memory) -> Memory:
@@ -70,7 +70,7 @@ def freeze(memories: Mapping[str, Memory], shift: float) -> dict[str, dict[str, 
     """Return ``memories`` as JSON values."""
     frozen = {}
     for key, memory in memories.items():
-        values = dataclasses.asdict(memory)
+        values = {name: getattr(memory, name) for name in _FIELDS}  # asdict would copy each value
         for name in _TIMES:
             values[name] = None if values[name] is None else values[name] + shift
         frozen[key] = values

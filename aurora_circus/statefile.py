@@ -9,7 +9,7 @@ cut.
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ class StateFile:
         """``retry`` is in seconds: how long after a failed write the next one is tried."""
         self._path = Path(path)
         self._background = Background("state", self._write, retry)
-        self._wanted: bytes | None = None
-        """What shall be in the file; None: there shall be no file."""
+        self._wanted: Callable[[], Mapping[str, Any]] | None = None
+        """Returns what shall be in the file; None: there shall be no file."""
+        self._made: tuple[object, bytes | None] = (None, None)
+        """What was last made for the file, and of what."""
         self._written: tuple[bytes | None] | None = None
         """What was last put there by us."""
         self.fault: str | None = None
@@ -60,12 +62,12 @@ class StateFile:
             return self._set_aside(str(error))
         return state if isinstance(state, dict) else self._set_aside("found no JSON object")
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Have ``state`` written in place of all before it; returns at once.
+    def save(self, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Have what ``state`` returns written in place of all before it; returns at once.
 
-        ``TypeError``: JSON cannot hold it.
+        It is called in the thread that writes, and not at all where a later one comes first.
         """
-        self._wanted = json.dumps(state, indent=1).encode() + b"\n"
+        self._wanted = state
         self._wake()
 
     def look(self) -> None:
@@ -100,7 +102,7 @@ class StateFile:
         return {}
 
     def _write(self) -> bool:
-        wanted = self._wanted
+        wanted = self._make()
         if self._written == (wanted,) and self._path.exists() == (wanted is not None):
             return True
         try:
@@ -115,6 +117,12 @@ class StateFile:
         self._written = (wanted,)
         self._report(None)
         return True
+
+    def _make(self) -> bytes | None:
+        state = self._wanted
+        if self._made[0] is not state:
+            self._made = state, None if state is None else json.dumps(state()).encode() + b"\n"
+        return self._made[1]
 
     def _replace(self, data: bytes) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -133,7 +133,7 @@ class Takeover:
         for key, life in driver.fleet.lives.items():
             known = memories.get(key, Memory(wanted=life.system.wanted))
             if known.port is not None and life.system.port_policy == "dynamic":
-                life.system = dataclasses.replace(life.system, port=known.port)
+                driver.fleet.move(key, known.port)
             process = next((each for pid in running.get(key, ()) if (each := processes.identify(pid))), None)
             before = known.process
             if not life.wanted and (going := self._going(known, process)) is not None:

@@ -29,7 +29,9 @@ def test_the_fleets_deadline_is_that_of_a_gate_where_nothing_comes_before() -> N
     fleet.now = 5.0
     fleet.end("brain")
     assert fleet.fleet.gate_opens(fleet.fleet.lives["router"]) == 15.0
-    fleet.fleet.lives["brain"].due = fleet.fleet.lives["brain"]._probe_at = None
+    brain = fleet.fleet.lives["brain"]
+    brain.due = brain._probe_at = None
+    brain.touched(brain)
     assert fleet.fleet.deadline() == 15.0
 
 

@@ -41,6 +41,6 @@ def test_deadlines_are_kept_of_what_waits_for_one() -> None:
     """The deadlines of a running process are its own affair."""
     fleet = Fleet([system("web")], 0.0)
     fleet.command(0.0, "op", "start", ["web"], "api")
-    assert memory.remember(fleet)["web"] == Memory(state=State.STARTING, port=5000)
+    assert memory.remember(fleet.lives["web"]) == Memory(state=State.STARTING, port=5000)
     fleet.handle(facts.SpawnFailed(1.0, "web", "no", busy=True))
-    assert memory.remember(fleet)["web"].due == 2.0
+    assert memory.remember(fleet.lives["web"]).due == 2.0

@@ -5,8 +5,8 @@ import logging
 import os
 import stat
 import threading
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_what_was_saved_is_loaded(path: Path) -> None:
     """By another process, and whatever JSON can hold."""
     state = {"wishes": {"automation_hub": "stopped"}, "attempts": 3, "grün": [None, 1.5, "\ud800"]}
     file = StateFile(path)
-    file.save(state)
+    file.save(lambda: state)
     assert file.close(SOON)
     assert StateFile(path).load() == state
 
@@ -34,7 +34,7 @@ def test_what_was_saved_is_loaded(path: Path) -> None:
 def test_nobody_else_may_read_it(path: Path) -> None:
     """Neither the file nor a directory that had to be made for it."""
     file = StateFile(path)
-    file.save({})
+    file.save(dict)
     assert file.close(SOON)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -53,7 +53,7 @@ def test_without_a_file_the_state_is_empty(path: Path) -> None:
 def test_reading_and_closing_changes_nothing(path: Path) -> None:
     """Who only looks does not remove what is there."""
     file = StateFile(path)
-    file.save({"a": 1})
+    file.save(lambda: {"a": 1})
     assert file.close(SOON)
     other = StateFile(path)
     assert other.load() == {"a": 1}
@@ -91,7 +91,7 @@ def test_the_latest_state_wins(path: Path) -> None:
     """However many come while one is being written."""
     file = StateFile(path)
     for number in range(500):
-        file.save({"number": number})
+        file.save(partial(dict, number=number))
     assert file.flush(SOON)
     assert json.loads(path.read_bytes()) == {"number": 499}
     assert file.close(SOON)
@@ -110,36 +110,26 @@ def test_saving_does_not_wait_and_skips_what_is_outdated(path: Path, monkeypatch
 
     monkeypatch.setattr(StateFile, "_replace", slowly)
     file = StateFile(path)
-    file.save({"number": 0})
+    file.save(lambda: {"number": 0})
     assert entered.wait(SOON)
     for number in range(1, 10):
-        file.save({"number": number})
+        file.save(partial(dict, number=number))
     go.set()
     assert file.close(SOON)
     assert written == [0, 9]
 
 
-def test_what_is_saved_is_as_it_was_then(path: Path) -> None:
-    """A state that changes later is saved later."""
-    state: dict[str, Any] = {"a": []}
-    file = StateFile(path)
-    file.save(state)
-    state["a"].append(1)
-    assert file.close(SOON)
-    assert StateFile(path).load() == {"a": []}
-
-
 def test_the_same_state_is_not_written_twice(path: Path) -> None:
     """Unless somebody removed it."""
     file = StateFile(path)
-    file.save({"a": 1})
+    file.save(lambda: {"a": 1})
     assert file.flush(SOON)
     before = path.stat().st_ino, path.stat().st_mtime_ns
-    file.save({"a": 1})
+    file.save(lambda: {"a": 1})
     assert file.flush(SOON)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == before
     path.unlink()
-    file.save({"a": 1})
+    file.save(lambda: {"a": 1})
     assert file.close(SOON)
     assert path.exists()
 
@@ -147,13 +137,13 @@ def test_the_same_state_is_not_written_twice(path: Path) -> None:
 def test_what_is_cleared_is_gone(path: Path) -> None:
     """Also when a save came just before, and until the next one."""
     file = StateFile(path)
-    file.save({"a": 1})
+    file.save(lambda: {"a": 1})
     file.clear()
     assert file.flush(SOON)
     assert not path.exists()
     file.clear()
     assert file.flush(SOON)
-    file.save({"a": 2})
+    file.save(lambda: {"a": 2})
     assert file.close(SOON)
     assert StateFile(path).load() == {"a": 2}
 
@@ -176,7 +166,7 @@ def test_a_write_that_fails_is_tried_until_it_succeeds(
 
     monkeypatch.setattr(StateFile, "_replace", counted)
     file = StateFile(path, retry=0.001)
-    file.save({"a": 1})
+    file.save(lambda: {"a": 1})
     assert failed.wait(SOON)
     assert "cannot be written" in (file.last_error or "")
     path.parent.unlink()
@@ -190,7 +180,7 @@ def test_a_write_that_fails_is_tried_until_it_succeeds(
 def test_a_write_that_fails_half_way_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old state is whole, and no draft lies beside it."""
     file = StateFile(path, retry=3600)
-    file.save({"a": 1})
+    file.save(lambda: {"a": 1})
     assert file.flush(SOON)
     failed = threading.Event()
 
@@ -199,18 +189,21 @@ def test_a_write_that_fails_half_way_leaves_nothing(path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    file.save({"a": 2})
+    file.save(lambda: {"a": 2})
     assert failed.wait(SOON)
     assert not file.close(0.05)
     assert StateFile(path).load() == {"a": 1}
     assert [*path.parent.iterdir()] == [path]
 
 
-def test_what_json_cannot_hold_is_refused_at_once(path: Path) -> None:
-    """It is our own mistake, and what was saved before stays."""
+def test_what_json_cannot_hold_ends_the_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is our own mistake, is not hidden, and what was saved before stays."""
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
     file = StateFile(path)
-    file.save({"a": 1})
-    with pytest.raises(TypeError):
-        file.save({"a": object()})
-    assert file.close(SOON)
+    file.save(lambda: {"a": 1})
+    assert file.flush(SOON)
+    file.save(lambda: {"a": object()})
+    assert not file.close(SOON)
+    assert told == [TypeError]
     assert StateFile(path).load() == {"a": 1}

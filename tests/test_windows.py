@@ -396,12 +396,12 @@ def test_a_file_that_we_read_can_be_moved_and_one_that_others_read_is_waited_for
 def test_the_state_is_saved_though_somebody_reads_it(tmp_path: Path) -> None:
     """A file that is open cannot be replaced: that is tried until a command line has looked at it."""
     state = statefile.StateFile(tmp_path / "state.json", retry=0.05)
-    state.save({"n": 1})
+    state.save(lambda: {"n": 1})
     assert state.flush(DEADLINE)
     descriptor = files.open_regular(tmp_path / "state.json", os.O_RDONLY)
     reading = Timer(0.1, os.close, [descriptor])
     reading.start()
-    state.save({"n": 2})
+    state.save(lambda: {"n": 2})
     assert state.flush(DEADLINE)
     reading.join()
     assert state.load() == {"n": 2}
