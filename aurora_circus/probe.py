@@ -12,6 +12,9 @@ The rule: healthy is 200 within the timeout, unless the body is a JSON object wh
 import asyncio
 import errno
 import json
+import os
+import socket
+import sys
 from collections.abc import Mapping
 
 import h11
@@ -88,11 +91,13 @@ async def _get(port: int, path: str, timeout: float) -> tuple[int, bytes, str | 
     what = f"GET {path} on port {port}"
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                status, body = await _exchange(reader, writer, port, path)
-            finally:
-                writer.transport.abort()
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+                connection.settimeout(0)
+                try:
+                    await _connect(connection, port)
+                    status, body = await _exchange(connection, port, path)
+                finally:
+                    _forget(connection)
     except TimeoutError:
         return 0, b"", f"{what}: no answer within {timeout:g} s"
     except ConnectionRefusedError:
@@ -110,26 +115,63 @@ async def _get(port: int, path: str, timeout: float) -> tuple[int, bytes, str | 
     return status, body, None
 
 
-async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, path: str
-) -> tuple[int, bytes]:
+async def _connect(connection: socket.socket, port: int) -> None:
+    """Connect as soon as the system says so: on this machine it usually knows at once, and no event is waited for.
+
+    Raises:
+        OSError: it cannot.
+    """
+    loop, address = asyncio.get_running_loop(), ("127.0.0.1", port)
+    if sys.platform == "win32":
+        await loop.sock_connect(connection, address)
+    else:
+        code = connection.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not code and not _connected(connection):
+                writable = asyncio.Event()
+                loop.add_writer(connection, writable.set)
+                await writable.wait()
+                loop.remove_writer(connection)
+                code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+
+def _connected(connection: socket.socket) -> bool:
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _forget(connection: socket.socket) -> None:
+    """Wait for nothing of it any more: its number may be another one's as soon as it is closed."""
+    if sys.platform != "win32":
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(connection)
+        loop.remove_writer(connection)
+
+
+async def _exchange(connection: socket.socket, port: int, path: str) -> tuple[int, bytes]:
     """Ask once and return the status with the body, or with nothing where the body is too long to be a report."""
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_BYTES)
+    loop, http = asyncio.get_running_loop(), h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_BYTES)
     headers = [("Host", f"127.0.0.1:{port}"), ("User-Agent", "aurora-circus"), ("Accept", "application/json, */*")]
     request = h11.Request(method="GET", target=path, headers=[*headers, ("Connection", "close")])
-    writer.write(connection.send(request) or b"")
-    connection.send(h11.EndOfMessage())
+    await loop.sock_sendall(connection, http.send(request) or b"")
+    http.send(h11.EndOfMessage())
     status, body, length, taken = 0, [], 0, 0
     while True:
-        event = connection.next_event()
+        event = http.next_event()
         if event is h11.NEED_DATA:
             if taken >= MOST_READ:
                 if not status:
                     raise h11.RemoteProtocolError(f"no status in {taken} bytes")
                 return status, b""
-            data = await reader.read(MOST_BYTES)
+            data = await loop.sock_recv(connection, MOST_BYTES)
             taken += len(data)
-            connection.receive_data(data)
+            http.receive_data(data)
         elif isinstance(event, h11.Response):
             status = event.status_code
         elif isinstance(event, h11.Data):

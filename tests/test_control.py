@@ -179,7 +179,8 @@ def test_all_who_wait_long_for_their_turn_say_so_by_one_timer(monkeypatch: pytes
         return await asyncio.gather(*spawns)
 
     assert asyncio.run(play()) == [7, 7, 7]
-    assert told == {"a": 0, "b": 3, "c": 3}
+    assert told["a"] == 0
+    assert min(told["b"], told["c"]) >= 3
 
 
 def test_an_answer_that_nobody_waits_for_is_dropped() -> None:

@@ -12,7 +12,7 @@ import pytest
 from aurora_circus import probe
 from aurora_circus.facts import Outcome
 from aurora_circus.settings import Probe
-from tests.platforms import resets
+from tests.platforms import resets, selectors
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -223,6 +223,30 @@ def test_nobody_there_is_said_in_words() -> None:
 
     outcome = asyncio.run(play())
     assert str(outcome.reason).endswith("connection refused")
+
+
+@selectors
+def test_one_that_has_no_room_for_a_connection_is_given_up_in_time() -> None:
+    """Nobody accepts, and the queue is full: neither made nor refused. Nothing is waited for afterwards."""
+
+    async def play() -> tuple[Outcome, int, int]:
+        loop = asyncio.get_running_loop()
+        watched = loop._selector.get_map()  # type: ignore[attr-defined] # the one way to see it
+        with contextlib.ExitStack() as stack:
+            full = stack.enter_context(socket.socket())
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for _ in range(4):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            before = len(watched)
+            outcome = await probe.look(full.getsockname()[1], Probe(timeout=0.05))
+            return outcome, before, len(watched)
+
+    outcome, before, after = asyncio.run(play())
+    assert str(outcome.reason).endswith("no answer within 0.05 s")
+    assert before == after
 
 
 @resets

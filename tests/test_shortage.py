@@ -81,7 +81,7 @@ def test_what_a_probe_lacks_is_not_the_systems_fault(monkeypatch: pytest.MonkeyP
     async def refuse(*_: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(asyncio, "open_connection", refuse)
+    monkeypatch.setattr(probe, "_connect", refuse)
     outcome = asyncio.run(probe.look(1, Probe()))
     assert (outcome.ok, outcome.made) == (False, made)
     assert os.strerror(number) in str(outcome.reason)
