@@ -109,6 +109,8 @@ class Fleet:
         self._agenda = Agenda()
         self._footing: dict[str, object] = {}
         """What others go by, of each system."""
+        self._starting: set[str] = set()
+        """Who has a process that is not healthy yet."""
         self._moved = True
         """Whether something may follow that was not looked for yet."""
         self._gate_at: float | None = None
@@ -120,8 +122,11 @@ class Fleet:
 
     def _new(self, system: System, at: float) -> Lifecycle:
         life = Lifecycle(system, at, self._spread)
-        life.touched = self._touch
+        life.touched, life.crowd = self._touch, self._crowd
         return life
+
+    def _crowd(self) -> int:
+        return len(self._starting)
 
     def _place(self, key: str) -> int:
         return self._places[key]
@@ -132,6 +137,10 @@ class Fleet:
             return  # it was taken out
         self.touched.add(key)
         self._agenda.put(key, life.deadline())
+        if life.state is State.STARTING and life.process is not None:
+            self._starting.add(key)
+        else:
+            self._starting.discard(key)
         footing = (life.state, life.since, life.wanted, life.began)
         if self._footing.get(key) != footing:
             self._footing[key] = footing
@@ -256,6 +265,7 @@ class Fleet:
             self.touched.add(key)
             self._agenda.put(key, None)
             self._footing.pop(key, None)
+            self._starting.discard(key)
         self.lives = lives
         self._places = {key: number for number, key in enumerate(lives)}
         self._moved = True

@@ -15,7 +15,8 @@ attempts start again from none. A system that is not ``autonomous`` is never res
 it exits, and is only called unhealthy while it hangs.
 
 While it starts, it is probed often at first and ever less (a tenth of its age, within :data:`STARTING_LOOKS`), since
-what counts then is the moment at which it becomes healthy.
+what counts then is the moment at which it becomes healthy. Where many start together, each is looked at less often: all
+looks together are as many as those of :data:`CROWD` that start, and leave the machine to their start.
 """
 
 from collections.abc import Callable
@@ -52,6 +53,8 @@ SECOND_LOOK = 1.0
 """Seconds after a failed probe until the next one, below the threshold."""
 STARTING_LOOKS = (0.01, 0.25)
 """Least and most seconds between the probes of a starting system."""
+CROWD = 8
+"""Systems that start together and are each looked at as if they were alone."""
 SPAWN_PATIENCE = 75.0
 """Seconds after which a spawn nobody answered for is a failed one; the adapter's own bounds are shorter."""
 KILL_PATIENCE = 5.0
@@ -106,6 +109,8 @@ class Lifecycle:
         self._probe_at: float | None = None
         self._stable_at: float | None = None
         self._spread = spread
+        self.crowd: Callable[[], int] = lambda: 1
+        """Returns how many systems are starting."""
         self.touched: Callable[[Lifecycle], object] = lambda _: None
         """Is called after whatever may have changed anything, the deadline included."""
 
@@ -415,7 +420,8 @@ class Lifecycle:
         self.error = outcome.reason
         if self.state is State.STARTING:
             age = at - (self.spawned_at if self.spawned_at is not None else at)
-            self._probe_at = at + min(max(age / 10, STARTING_LOOKS[0]), STARTING_LOOKS[1])
+            least, most = STARTING_LOOKS
+            self._probe_at = at + min(max(age / 10, least * max(1.0, self.crowd() / CROWD)), most)
             return [] if outcome.holder is None else self._conflicts(outcome.holder)
         if hanging:
             self._probe_at = at + self.system.probe.interval

@@ -149,9 +149,9 @@ def _connected(connection: socket.socket) -> bool:
 def _forget(connection: socket.socket) -> None:
     """Wait for nothing of it any more: its number may be another one's as soon as it is closed."""
     if sys.platform != "win32":
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(connection)
-        loop.remove_writer(connection)
+        loop, number = asyncio.get_running_loop(), connection.fileno()
+        loop.remove_reader(number)  # by its number: of a socket that is not watched, the whole repr would be made
+        loop.remove_writer(number)
 
 
 async def _exchange(connection: socket.socket, port: int, path: str) -> tuple[int, bytes]:

@@ -5,6 +5,7 @@ import pytest
 from aurora_circus import facts
 from aurora_circus.facts import Kill, Process, Record, Spawn, State, Terminate
 from aurora_circus.fleet import Answer, Fleet, Memory, Settled
+from aurora_circus.lifecycle import CROWD, STARTING_LOOKS
 from aurora_circus.settings import System
 from tests.world import OK, SILENT, World, actions, details, events, system
 
@@ -281,3 +282,31 @@ def test_an_unhealthy_system_is_brought_down_without_its_neighbours() -> None:
     fleet = Played().up()
     fleet.probe("left", SILENT)
     assert terminated(fleet.probe("left", SILENT)) == ["left"]
+
+
+def crowd(number: int) -> Played:
+    """So many that have been started at 0 and have a process each."""
+    fleet = Played(*(system(f"s{each}", port=6000 + each) for each in range(number)))
+    fleet.say("start", *fleet.fleet.lives)
+    fleet.at(0.01)
+    return fleet
+
+
+@pytest.mark.parametrize(
+    ("number", "pause"),
+    [(1, 0.01), (CROWD, 0.01), (2 * CROWD, 0.02), (100 * CROWD, STARTING_LOOKS[1])],
+)
+def test_many_that_start_together_are_each_looked_at_less_often(number: int, pause: float) -> None:
+    """All looks together are as many as those of a few, but never further apart than the longest pause."""
+    fleet = crowd(number)
+    fleet.probe("s0", SILENT)
+    assert fleet.fleet.lives["s0"].deadline() == pytest.approx(fleet.now + pause)
+
+
+def test_those_that_are_up_are_no_crowd_to_one_that_starts() -> None:
+    """Who comes back alone is looked at as if there were nobody else."""
+    fleet = crowd(50)
+    for key in list(fleet.fleet.lives)[1:]:
+        fleet.probe(key)
+    fleet.probe("s0", SILENT)
+    assert fleet.fleet.lives["s0"].deadline() == pytest.approx(fleet.now + STARTING_LOOKS[0])
