@@ -5,6 +5,7 @@ hand over another. Monotonic time decides, wall time labels. A leaf: any module 
 none.
 """
 
+import functools
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -46,11 +47,16 @@ def rfc3339(epoch: float) -> str:
     ``ValueError``: it does not lie in the years 1 to 9999.
     """
     try:
-        seconds, milliseconds = divmod(round(epoch * 1000), 1000)
-        moment = _EPOCH + timedelta(seconds=seconds)
+        return _stamp(round(epoch * 1000))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"no moment: {epoch!r} seconds since 1970 ({error})") from error
-    return f"{moment.isoformat()[:19]}.{milliseconds:03d}Z"
+
+
+@functools.lru_cache(maxsize=2048)
+def _stamp(milliseconds: int) -> str:
+    """Return the moment so many milliseconds after 1970; each status repeats those of the one before, by hundreds."""
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}.{milliseconds:03d}Z"
 
 
 def parse_rfc3339(text: str) -> float:
