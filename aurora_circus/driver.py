@@ -222,6 +222,7 @@ class Driver:
             self.record("config_loaded", None, {**details, "faults": list(faults)})
         for key in new:
             self.tell(facts.Start(now, key))
+        self._after_change()
 
     def close(self, *, orderly: bool) -> None:
         """Save what has to survive: nothing but the journal after an orderly shutdown, unless a service is stopped."""

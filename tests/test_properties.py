@@ -1,7 +1,9 @@
 """What must hold of the machines whatever happens, with policies tight enough for a slip of one to show."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from aurora_circus import facts
 from aurora_circus.facts import Fact, State
 from aurora_circus.fleet import Answer, Fleet, Verb
 from aurora_circus.lifecycle import WITH_PROCESS
+from aurora_circus.memory import remember
 from aurora_circus.settings import System
 from tests.world import OK, REFUSED, SILENT, World, system
 
@@ -28,6 +31,15 @@ KEYS = [each.key for each in SYSTEMS]
 key = st.sampled_from(KEYS)
 
 
+def answered(result: object) -> Answer:
+    """Return the actions in what a fleet's method returns, which may be beside something else, or none."""
+    match result:
+        case tuple((_, list(answer))) | list(answer):
+            return [each for each in answer if not isinstance(each, str)]
+        case _:
+            return []
+
+
 class Fleets(RuleBasedStateMachine):
     """Drives a fleet through everything that may happen, in any order, at any time."""
 
@@ -40,13 +52,13 @@ class Fleets(RuleBasedStateMachine):
         self.calls: list[tuple[str, tuple[object, ...], Answer]] = []
         self.commands = 0
         self.failed: dict[str, bool] = {}
+        self.saved = {each.system.key: remember(each) for each in self.fleet}
 
     def apply(self, name: str, *arguments: object) -> Answer:
         """Call the fleet, note the call for the replay, and do what it says."""
         before = {each.system.key: each.state for each in self.fleet}
         commanded = {key for each in self.fleet.operations.values() for key in each.pending}
-        result = getattr(self.fleet, name)(*arguments)
-        answer: Answer = result[1] if isinstance(result, tuple) else result
+        answer = answered(getattr(self.fleet, name)(*arguments))
         self.calls.append((name, arguments, answer))
         self.world.take(self.now, answer)
         for each in self.fleet:
@@ -88,6 +100,14 @@ class Fleets(RuleBasedStateMachine):
     def circusctl(self, key: str, verb: Verb) -> None:
         """Circusd carries a command out itself."""
         self.apply("outside", self.now, verb, [key], "circusctl")
+
+    @rule(gate=st.sampled_from(["strict", "bounded"]), port=st.sampled_from([7001, 7002]))
+    def settings_change(self, gate: Literal["strict", "bounded"], port: int) -> None:
+        """Somebody changes how one waits, and another is on another port."""
+        self.apply("move", "left", port)
+        systems = [each.system for each in self.fleet]
+        router = [replace(each, gate=gate) if each.key == "router" else each for each in systems]
+        self.apply("update", self.now, router)
 
     @precondition(lambda self: self.world.spawning)
     @rule(data=st.data(), how=st.sampled_from(["spawned", "spawned", "failed", "busy"]))
@@ -163,12 +183,34 @@ class Fleets(RuleBasedStateMachine):
             if each.state not in WITH_PROCESS and each.state is not State.WAITING:
                 assert each.process is None
 
+    @invariant()
+    def the_deadline_is_the_first_of_all(self) -> None:
+        """Whoever keeps book of them one by one forgets none."""
+        times = [each.deadline() for each in self.fleet]
+        times += [self.fleet.gate_opens(each) for each in self.fleet if each.state is State.WAITING]
+        times.append(self.fleet._beat_at)
+        assert self.fleet.deadline() == min(each for each in times if each is not None)
+
+    @invariant()
+    def nothing_that_follows_is_left_undone(self) -> None:
+        """Whoever looks for it only where something has moved overlooks nothing, unless it is due anyway."""
+        due = self.fleet.deadline()
+        if due is not None and due > self.now:
+            self.fleet._moved = True
+            assert self.fleet._follow(self.now) == []
+
+    @invariant()
+    def who_has_something_new_to_remember_was_touched(self) -> None:
+        """What is saved of the touched alone is what everybody is to be remembered by."""
+        self.saved |= {key: remember(self.fleet.lives[key]) for key in self.fleet.touched}
+        self.fleet.touched.clear()
+        assert self.saved == {each.system.key: remember(each) for each in self.fleet}
+
     def teardown(self) -> None:
         """Played again, the same calls give the same answers."""
         again = Fleet(SYSTEMS, 0.0, heartbeat=30.0)
         for name, arguments, answer in self.calls:
-            result = getattr(again, name)(*arguments)
-            assert (result[1] if isinstance(result, tuple) else result) == answer
+            assert answered(getattr(again, name)(*arguments)) == answer
 
 
 TestFleets = Fleets.TestCase
