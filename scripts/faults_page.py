@@ -102,7 +102,7 @@ def page(faults: Json, soaked: Json | None) -> str:
     said = [f"{counted['passed']} held", f"{counted['failed']} did not", f"{counted['skipped']} could not run there"]
     parts = [HEAD, f"The last full run: {len(lines)} lines, {', '.join(said)} (Python {faults['python']}).\n"]
     for group, title in GROUPS.items():
-        of_group = [line for line in lines if line["group"] == group]
+        of_group = sorted((line for line in lines if line["group"] == group), key=lambda line: str(line["what"]))
         if of_group:
             parts.append(f"## {title}\n\n" + "\n".join(table(of_group)) + "\n")
     if soaked:
