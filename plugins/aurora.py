@@ -52,8 +52,8 @@ STOP_PATIENCE = 2.0
 """Seconds for the last facts of an orderly shutdown to come in."""
 END_PATIENCE = 5.0
 """Seconds for an earlier plugin that is on its way out."""
-WRITE_PATIENCE = 3.0
-"""Seconds for the journal and the state to reach the disk at the end."""
+WRITE_PATIENCE = 1.0
+"""Seconds for the journal to reach the disk at the end; who waits longer for a full one is away for as long."""
 SWITCH = 0.001
 """Seconds that one thread has the interpreter to itself while others wait. With Python's own 0.005, the loop and who
 asks how things are would wait too long beside a few clients who ask for much."""
