@@ -152,12 +152,10 @@ class Control:
 
     def _say_busy(self) -> None:
         """Have everybody who waits say so: one timer for all, since they may be hundreds."""
-        self._timer = None
+        self._timer = asyncio.get_running_loop().call_later(TURN_PAUSE, self._say_busy) if self._in_line else None
         for busy in list(self._in_line.values()):
-            with contextlib.suppress(CircusError):  # it says so again when its turn has come
+            with contextlib.suppress(CircusError):  # that of one which is gone is refused when its turn has come
                 busy()
-        if self._in_line and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TURN_PAUSE, self._say_busy)
 
     async def _insist(self, command: str, properties: dict[str, Any], busy: Callable[[], None]) -> dict[str, Any]:
         """Ask until the lock is free and the watcher is there, for :data:`BUSY_PATIENCE` at most."""
