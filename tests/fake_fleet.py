@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from aurora_circus import config
 from aurora_circus.config import Config, Surroundings
 from aurora_circus.context import Context
 from aurora_circus.terminal import Terminal
+from tests.free_ports import free_port
 
 ROOT = "/api/autonomous"
 Query = Mapping[str, str]
@@ -87,12 +87,6 @@ class FakeApi:
                 """Say nothing."""
 
         return Handler
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
 
 
 def fleet(folder: Path, port: int | None = None, text: str = "", source: str = "fleet.toml") -> Config:

@@ -14,7 +14,8 @@ from aurora_circus import bring_up, checks, endpoints, fleetfile, follow, reach,
 from aurora_circus.cli import cli
 from aurora_circus.document import BUILTIN
 from aurora_circus.errors import NotRunningError
-from tests.fake_fleet import FakeApi, free_port, record, system, toml, write_state
+from tests.fake_fleet import FakeApi, record, system, toml, write_state
+from tests.free_ports import free_port
 from tests.platforms import WINDOWS, owned, sockets
 
 COMMANDS = [

@@ -9,7 +9,8 @@ import pytest
 
 from aurora_circus import client
 from aurora_circus.client import ApiError, Client, ForeignError, LostError, RefusedError
-from tests.fake_fleet import FakeApi, free_port
+from tests.fake_fleet import FakeApi
+from tests.free_ports import free_port
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Before anything starts, the machine is asked whether the fleet can run on it."""
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from aurora_circus import config, preflight
 from aurora_circus.config import Config, Surroundings
 from aurora_circus.preflight import Finding, inspect
+from tests.free_ports import free_port, free_ports
 from tests.platforms import OURSELVES, WINDOWS, listeners, owned, users
 
 CIRCUSD = "#!/opt/python -s\nimport circus\n"
@@ -71,18 +71,6 @@ def fleet(base: Path, data: dict[str, Any] | None = None, **system: object) -> C
         windows=WINDOWS,
     )
     return config.parse(what, around)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in servers]
-
-
-def free_port() -> int:
-    """Return one."""
-    return free_ports(1)[0]
 
 
 def seen(what: Config, **options: Any) -> list[Finding]:

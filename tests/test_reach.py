@@ -14,7 +14,8 @@ from aurora_circus import processes, reach
 from aurora_circus.config import Config
 from aurora_circus.errors import MachineError, NotRunningError
 from aurora_circus.reach import Unreachable
-from tests.fake_fleet import FakeApi, context, fleet, free_port
+from tests.fake_fleet import FakeApi, context, fleet
+from tests.free_ports import free_port
 from tests.platforms import OURSELVES, WINDOWS
 
 

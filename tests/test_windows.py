@@ -22,7 +22,7 @@ from aurora_circus import files, locks, processes, render, runner, statefile, wi
 from aurora_circus.config import Command
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Process
-from tests.fake_fleet import free_port
+from tests.free_ports import free_port
 
 DEADLINE = 60.0
 """Seconds for anything that is waited for; starting a Python takes one under Wine."""

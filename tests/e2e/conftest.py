@@ -23,4 +23,5 @@ def fleet(tmp_path: Path) -> Iterator[Make]:
 
     yield make
     for each in made:
+        print(each.told())  # noqa: T201 - pytest shows it where the test has failed
         each.end()

@@ -22,6 +22,7 @@ import requests
 from aurora_circus import fleetfile, launch, lookup, ports, processes, render, take_down
 from aurora_circus.config import Config
 from aurora_circus.facts import Process
+from tests.free_ports import free_ports
 
 WINDOWS = sys.platform == "win32"
 DEADLINE = 180.0 if WINDOWS else 60.0
@@ -67,15 +68,6 @@ def needs_owners() -> None:
         found = ports.holder(mine.getsockname()[1])
     if found is None or found.pid != os.getpid():
         pytest.skip("this system does not say whose a listener is: Wine does not, Windows does")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody has, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _value(value: object) -> str:
@@ -223,9 +215,13 @@ class Fleet:
         """Return the pid of every system that has one."""
         return {key: each["pid"] for key, each in self.status().items() if each["pid"]}
 
+    def journal_file(self) -> Path:
+        """Return where the journal is written."""
+        return Path(self.folder, self.settings["fleet"].get("log_dir", ".aurora/logs"), "events.jsonl")
+
     def journal(self) -> list[Json]:
         """Return the journal as it is on the disk."""
-        file = self.folder / self.settings["fleet"].get("log_dir", ".aurora/logs") / "events.jsonl"
+        file = self.journal_file()
         lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
         return [json.loads(line) for line in lines]
 
@@ -262,7 +258,9 @@ class Fleet:
 
     def told(self) -> str:
         """Return the journal, and what circusd and the plugin said, for a failure to be understood."""
-        return "\n".join([*(json.dumps(each) for each in self.journal()[-60:]), self.told_by_logs()])
+        file = self.journal_file()
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+        return "\n".join([*lines[-60:], self.told_by_logs()])
 
     def told_by_logs(self) -> str:
         """Return what circusd and the plugin said."""

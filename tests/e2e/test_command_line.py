@@ -6,7 +6,8 @@ import sys
 
 from aurora_circus import endpoints, lookup
 from tests.e2e.conftest import Make
-from tests.e2e.harness import DEADLINE, WINDOWS, Fleet, free_ports, kill, seqs_are_whole, toml
+from tests.e2e.harness import DEADLINE, WINDOWS, Fleet, kill, seqs_are_whole, toml
+from tests.free_ports import free_ports
 
 CHAIN = {"brain": {"critical": True}, "router": {"depends_on": ["brain"]}, "left": {"depends_on": ["router"]}}
 

@@ -15,7 +15,8 @@ from aurora_circus.interrupts import Interrupted, Interrupts
 from aurora_circus.settings import Probe, Restart, System
 from aurora_circus.trial import Trial
 from tests.e2e.harness import WINDOWS, needs_owners, unix_only
-from tests.fake_fleet import fleet, free_port
+from tests.fake_fleet import fleet
+from tests.free_ports import free_port
 
 SERVICE = """
 import http.server, os, signal, sys

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Json
+from tests.e2e.harness import Fleet, Json
 from tests.faults.arena import Arena, MakeArena
 from tests.faults.catalog import GROUPS
 
@@ -60,6 +60,7 @@ def arena(tmp_path: Path, figures: dict[str, Any]) -> Iterator[MakeArena]:
     finally:
         for each in made:
             try:
+                print(Fleet.told(each))  # noqa: T201 - pytest shows it where the test has failed
                 each.quiet()
             finally:
                 each.finish()

@@ -15,8 +15,9 @@ import pytest
 import requests
 
 from aurora_circus import lookup
-from tests.e2e.harness import BY_KILL, DEADLINE, Json, free_ports, kill, toml, unix_only
+from tests.e2e.harness import BY_KILL, DEADLINE, Json, kill, toml, unix_only
 from tests.faults.arena import Arena, MakeArena
+from tests.free_ports import free_ports
 
 CHAIN: dict[str, Json] = {
     "brain": {"critical": True},
