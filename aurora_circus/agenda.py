@@ -29,11 +29,18 @@ class Agenda:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
+    def pop(self, at: float) -> str | None:
+        """Return who is to be called first, at ``at`` or before; that one is called no more until it is put again."""
+        due = self.next()
+        if due is None or due > at:
+            return None
+        _, key = heapq.heappop(self._heap)
+        del self._times[key]
+        return key
+
     def take(self, at: float) -> set[str]:
-        """Return who is to be called at ``at`` or before; they are called no more until they are put again."""
+        """Return all who are to be called at ``at`` or before; they are called no more until they are put again."""
         taken = set()
-        while (due := self.next()) is not None and due <= at:
-            _, key = heapq.heappop(self._heap)
-            del self._times[key]
+        while (key := self.pop(at)) is not None:
             taken.add(key)
         return taken

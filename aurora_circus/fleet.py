@@ -25,6 +25,8 @@ from aurora_circus.facts import Action, Fact, Kill, Process, Record, State
 from aurora_circus.lifecycle import WITH_PROCESS, Lifecycle
 from aurora_circus.settings import System
 
+TOGETHER = 8
+"""How many are probed at once where some of them are early; more would hold up everything else."""
 Verb = Literal["start", "stop", "restart"]
 Answer = list["Action | Record | Settled"]
 
@@ -107,6 +109,8 @@ class Fleet:
         self.touched: set[str] = set()
         """Systems of which something may have changed; whoever saves that takes them out."""
         self._agenda = Agenda()
+        self._early = Agenda()
+        """From when on each may be probed where others are."""
         self._footing: dict[str, object] = {}
         """What others go by, of each system."""
         self._starting: set[str] = set()
@@ -137,6 +141,7 @@ class Fleet:
             return  # it was taken out
         self.touched.add(key)
         self._agenda.put(key, life.deadline())
+        self._early.put(key, life.early_at)
         if life.state is State.STARTING and life.process is not None:
             self._starting.add(key)
         else:
@@ -170,9 +175,12 @@ class Fleet:
         return [*life.handle(fact), *self._follow(fact.at)]
 
     def tick(self, at: float) -> Answer:
-        """Let every deadline that has passed have its way."""
+        """Let every deadline that has passed have its way; whoever may be probed early is, where that makes few."""
         answer: Answer = []
-        for key in sorted(self._agenda.take(at), key=self._place):
+        keys = self._agenda.take(at)
+        while len(keys) < TOGETHER and (early := self._early.pop(at)) is not None:
+            keys.add(early)
+        for key in sorted(keys, key=self._place):
             answer += self.lives[key].handle(facts.Tick(at, key))
         if self.heartbeat and at >= self._beat_at:
             self._beat_at = at + self.heartbeat
@@ -264,6 +272,7 @@ class Fleet:
         for key in set(self.lives) - set(lives):
             self.touched.add(key)
             self._agenda.put(key, None)
+            self._early.put(key, None)
             self._footing.pop(key, None)
             self._starting.discard(key)
         self.lives = lives

@@ -61,6 +61,8 @@ KILL_PATIENCE = 5.0
 """Seconds after which SIGKILL is sent again to what is still there."""
 BUSY_RETRY = 1.0
 """Seconds until a spawn is asked for again when circusd had no time for it."""
+EARLY = 0.1
+"""The part of its interval by which a probe may be made earlier, together with others: waking up costs the most."""
 PROBE_PATIENCE = 5.0
 """Seconds beyond its timeout after which a probe nobody answered for is made again."""
 
@@ -107,6 +109,8 @@ class Lifecycle:
         self.external = False
         """True while circusd brings it down on somebody else's command."""
         self._probe_at: float | None = None
+        self.early_at: float | None = None
+        """From when on the next probe may be made where others are made; None where it is not to be made early."""
         self._stable_at: float | None = None
         self._spread = spread
         self.crowd: Callable[[], int] = lambda: 1
@@ -194,7 +198,7 @@ class Lifecycle:
         if self.state in {State.STOPPING, State.UNHEALTHY}:
             self._after = "stop"
         elif self.process is not None:  # its end is circusd's affair: no probe and no deadline of ours ends it earlier
-            self.due = self._probe_at = self._stable_at = None
+            self.due = self._probe_at = self.early_at = self._stable_at = None
         return []
 
     def _open(self, at: float, missing: tuple[str, ...]) -> Answer:
@@ -218,7 +222,7 @@ class Lifecycle:
         self._adopted = True
         self._enter(State.STARTING, at)
         self.due = at + self._limit
-        self._probe_at = at
+        self._probe_at, self.early_at = at, None
         self.touched(self)
 
     def leave(self, process: Process) -> None:
@@ -302,7 +306,7 @@ class Lifecycle:
         ending = self.state in {State.STOPPING, State.UNHEALTHY} and self._after is not None
         asked = ending or not self.wanted
         answer: Answer = [Record(self.system.key, "server_exited", {**details, "after": lived, "asked": asked})]
-        self._probe_at = self._stable_at = None
+        self._probe_at = self.early_at = self._stable_at = None
         if self.state is State.WAITING:
             self.process = None
             return answer if self.wanted else [*answer, *self._stopped(at)]
@@ -414,7 +418,7 @@ class Lifecycle:
         if outcome.ok:
             if self.state is not State.HEALTHY:
                 return self._healthy(at, outcome)
-            self._probe_at = at + self.system.probe.interval
+            self._probe_later(at)
             recovered, self.failures, self.error = self.failures, 0, None
             return [Record(key, "health_check", self.check())] if recovered else []
         self.error = outcome.reason
@@ -424,7 +428,7 @@ class Lifecycle:
             self._probe_at = at + min(max(age / 10, least * max(1.0, self.crowd() / CROWD)), most)
             return [] if outcome.holder is None else self._conflicts(outcome.holder)
         if hanging:
-            self._probe_at = at + self.system.probe.interval
+            self._probe_later(at)
             return []
         self.failures += 1
         if self.failures == 1:
@@ -445,7 +449,7 @@ class Lifecycle:
         self._holder = None
         adopted, self._adopted = self._adopted, False
         self._enter(State.HEALTHY, at)
-        self._probe_at = at + self.system.probe.interval
+        self._probe_later(at)
         self._stable_at = at + self.system.restart.stable_after
         answer: Answer = [Record(self.system.key, "health_check", self.check())]
         details: dict[str, object] = {"pid": self.process and self.process.pid, "took": took}
@@ -462,11 +466,16 @@ class Lifecycle:
         self._fail(at)
         self._enter(State.UNHEALTHY, at)
         if not self.system.autonomous:
-            self._probe_at = at + self.system.probe.interval
+            self._probe_later(at)
             return []
         self._after = "recover"
         self.due = at + self.system.graceful_timeout
         return [Terminate(self.system.key, self.process)]
+
+    def _probe_later(self, at: float) -> None:
+        """Have the next probe made in an interval, or a little earlier."""
+        interval = self.system.probe.interval
+        self._probe_at, self.early_at = at + interval, at + interval * (1.0 - EARLY)
 
     def check(self) -> dict[str, object]:
         """Return the details of a ``health_check`` record: what is known of its health now."""
@@ -495,8 +504,9 @@ class Lifecycle:
         if self._stable_at is not None and at >= self._stable_at:
             self._stable_at = None
             self.attempt = 0
-        if self._probe_at is not None and at >= self._probe_at and self.process is not None:
-            self._probe_at = at + self.system.probe.timeout + PROBE_PATIENCE
+        soonest = self._probe_at if self.early_at is None else self.early_at
+        if soonest is not None and at >= soonest and self.process is not None:
+            self._probe_at, self.early_at = at + self.system.probe.timeout + PROBE_PATIENCE, None
             answer.append(Look(self.system.key, self.process, verify=self.state is not State.HEALTHY))
         if self.due is not None and at >= self.due:
             answer += self._overdue(at)
@@ -534,7 +544,7 @@ class Lifecycle:
         """Change state; whatever deadlines the old one had are over."""
         if state is not self.state:
             self.state, self.since = state, at
-        self.due = self._probe_at = self._stable_at = None
+        self.due = self._probe_at = self.early_at = self._stable_at = None
         self._after = None
         if state is State.STARTING:
             self.failures, self.verified, self.last = 0, None, None

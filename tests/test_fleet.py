@@ -4,8 +4,8 @@ import pytest
 
 from aurora_circus import facts
 from aurora_circus.facts import Kill, Process, Record, Spawn, State, Terminate
-from aurora_circus.fleet import Answer, Fleet, Memory, Settled
-from aurora_circus.lifecycle import CROWD, STARTING_LOOKS
+from aurora_circus.fleet import TOGETHER, Answer, Fleet, Memory, Settled
+from aurora_circus.lifecycle import CROWD, EARLY, STARTING_LOOKS
 from aurora_circus.settings import System
 from tests.world import OK, SILENT, World, actions, details, events, system
 
@@ -310,3 +310,57 @@ def test_those_that_are_up_are_no_crowd_to_one_that_starts() -> None:
         fleet.probe(key)
     fleet.probe("s0", SILENT)
     assert fleet.fleet.lives["s0"].deadline() == pytest.approx(fleet.now + STARTING_LOOKS[0])
+
+
+def healthy_at(*times: float, **changes: object) -> Played:
+    """Return a fleet of which each is healthy at one of ``times``, and to be probed again 10 s later."""
+    played = Played(*(system(f"s{number}", interval=10.0, **changes) for number in range(len(times))))
+    played.say("start", *played.fleet.lives)
+    for number, at in enumerate(times):
+        played.now = at
+        played.probe(f"s{number}")
+    return played
+
+
+def looked_at(answer: Answer) -> list[str]:
+    """Return who is probed."""
+    return [each.key for each in actions(answer)]
+
+
+def test_who_is_to_be_probed_soon_is_probed_with_who_is_due() -> None:
+    """To wake up for one costs what two probes cost: a tenth of the interval is given away for that, and no more."""
+    played = healthy_at(1.0, 1.9, 2.1)
+    assert played.fleet.deadline() == 11.0
+    assert played.at(11.0 - 10.0 * EARLY - 0.1) == []
+    assert looked_at(played.at(11.0)) == ["s0", "s1"]
+    played.now = 11.1
+    played.probe("s0")
+    played.probe("s1")
+    assert played.fleet.deadline() == 12.1
+    assert looked_at(played.at(12.1)) == ["s2"]
+
+
+def test_nobody_is_due_and_who_may_be_probed_early_is() -> None:
+    """Whoever is awake anyway asks; from then on the two keep together."""
+    played = healthy_at(1.0)
+    assert looked_at(played.at(10.5)) == ["s0"]
+    assert played.at(11.0) == []
+
+
+def test_few_are_probed_early_at_once_and_all_who_are_due() -> None:
+    """A crowd of probes would hold up everything else."""
+    played = healthy_at(*[1.0 + number / 100 for number in range(TOGETHER + 5)])
+    assert looked_at(played.at(11.0)) == [f"s{number}" for number in range(TOGETHER)]
+    played = healthy_at(*[1.0] * (TOGETHER + 5))
+    assert len(looked_at(played.at(11.0))) == TOGETHER + 5
+
+
+def test_a_second_look_is_not_made_early() -> None:
+    """It is to come some time after the first: what was wrong may be over."""
+    played = healthy_at(1.0, failure_threshold=2)
+    played.at(11.0)
+    played.probe("s0", SILENT)
+    due = played.fleet.deadline()
+    assert due is not None
+    assert played.at(due - 0.01) == []
+    assert looked_at(played.at(due)) == ["s0"]

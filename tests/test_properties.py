@@ -192,6 +192,17 @@ class Fleets(RuleBasedStateMachine):
         assert self.fleet.deadline() == min(each for each in times if each is not None)
 
     @invariant()
+    def whoever_may_be_probed_early_is_in_the_book(self) -> None:
+        """The same of those who may be looked at with others: each, and nobody who waits for an answer or an end."""
+        times = {key: life.early_at for key, life in self.fleet.lives.items() if life.early_at is not None}
+        assert self.fleet._early._times == times
+        for key, at in times.items():
+            assert self.fleet.lives[key].process is not None
+            due = self.fleet.lives[key]._probe_at
+            assert due is not None
+            assert at < due
+
+    @invariant()
     def nothing_that_follows_is_left_undone(self) -> None:
         """Whoever looks for it only where something has moved overlooks nothing, unless it is due anyway."""
         due = self.fleet.deadline()
