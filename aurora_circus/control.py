@@ -77,9 +77,9 @@ class Control:
         """Return a watcher's options; they include its whole environment, so ask seldom."""
         return dict((await self.ask("options", name=name))["options"])
 
-    async def get(self, name: str, key: str) -> Any:  # noqa: ANN401 - whatever a hook has put there
-        """Return one option of a watcher."""
-        return (await self.ask("get", name=name, keys=[key]))["options"][key]
+    async def get(self, name: str, *keys: str) -> dict[str, Any]:
+        """Return some options of a watcher, such as what a hook has put there."""
+        return dict((await self.ask("get", name=name, keys=[*keys]))["options"])
 
     # --- commands --------------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class Control:
     async def _why_nothing(self, name: str) -> str:
         """Return why no process came, by what our hooks in circusd have kept of it."""
         try:
-            error = await self.get(name, "aurora_error")
+            error = (await self.get(name, "aurora_error"))["aurora_error"]
         except CircusError:
             error = None
         return NOTHING_CAME.format(name) if error is None else f"circusd could not start {name}: {error}"

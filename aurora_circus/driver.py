@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
 
@@ -37,10 +37,8 @@ STATE_PATIENCE = 2.0
 """Seconds for the state to reach the disk at the end."""
 WORD_PATIENCE = 0.5
 """Seconds for circusd to say what it was told last; it takes a millisecond."""
-BEAT = 1.0
-"""Seconds between two turns of the event loop, if nothing else happens on it."""
 AWAY = 3.0
-"""Seconds without one after which we have been away: the machine was suspended, or had no time for us."""
+"""Seconds without a beat after which we have been away: the machine was suspended, or had no time for us."""
 LATE = 0.5
 """Seconds by which a failed probe may outlast its timeout; one that takes longer failed for want of our own time."""
 TRIES = 3
@@ -101,6 +99,7 @@ class Driver:
         self.reaper = Reaper(self, lambda: self.fleet.lives)
         self.takeover = Takeover(self)
         self.drilling = Drilling(self)
+        self._files: Future[None] | None = None
         self._log_faults: dict[str, str] = {}
         self._step_faults: dict[str, str] = {}
         """What went wrong in each step, last time it was made."""
@@ -112,6 +111,12 @@ class Driver:
         self._draining: Literal["quit", "down"] | None = None
         self._seen = self.clock.monotonic()
         """When the event loop was last seen to run."""
+        self._apart = False
+        """Whether something was due since the last beat."""
+        self._statuses: Mapping[str, str] = {}
+        """What circusd said last of its watchers."""
+        self._watchers: object = None
+        """The number that stood for it."""
         self._circusd = None if circusd is None else list(circusd)
         self._boot = processes.boot()
         self._me = [*(processes.lineage() or ((),))[0]]
@@ -186,12 +191,20 @@ class Driver:
     def begin(self) -> None:
         """Let everything that is due have its way for the first time; circusd has just answered."""
         self.looked_at = self._seen = self.clock.monotonic()
-        self._beat()
         self._tick()
 
-    def _beat(self) -> None:
+    def beat(self) -> bool:
+        """Once a second, come what may: see that we have not been away, and let who may be early have its turn.
+
+        Return whether something was due at other times since the last one.
+        """
+        apart, self._apart = self._apart, False
         self._notice_gap()
-        self._loop.call_later(BEAT, self._beat)
+        with self.lock:
+            answer = self.fleet.tick(self.clock.monotonic())
+        if answer or self.fleet.touched:
+            self.perform(answer)
+        return apart
 
     def _notice_gap(self) -> None:
         """See whether we have been away, before anything is decided by how late it is."""
@@ -247,6 +260,7 @@ class Driver:
 
     def _tick(self) -> None:
         self._timer = self._due = None
+        self._apart = True
         self._decide(lambda: self.fleet.tick(self.clock.monotonic()))
 
     def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
@@ -527,10 +541,20 @@ class Driver:
         if key not in self._spawning:
             self.appeared(key, process)
 
-    async def look(self) -> bool:
-        """Compare what we believe with what is true; return whether circusd's watchers have changed."""
+    def look(self) -> None:
+        """See to what no event tells of."""
         self.reaper.look()
-        statuses = await self._control.statuses()
+        self._look_after_files()
+
+    async def ask(self, watchers: object) -> bool:
+        """Compare what we believe with what circusd says; return whether its watchers have changed.
+
+        ``watchers`` stands for what it says of them, and is another one when that is; None: it has to be asked.
+        """
+        if watchers is None or watchers != self._watchers:
+            self._statuses = await self._control.statuses()
+            self._watchers = watchers  # as it was before that: a change since then is seen the next time
+        statuses = self._statuses
         for key, life in list(self.fleet.lives.items()):
             idle = life.process is None and key not in self._spawning
             if idle and statuses.get(key) in {"active", "starting"}:
@@ -539,17 +563,32 @@ class Driver:
         self.looked_at = self.clock.monotonic()
         return any(key not in statuses for key in self.fleet.lives)
 
-    async def rotate(self) -> None:
-        """Look after our files: rotate the systems' logs where they have grown, keep the state on the disk."""
-        self._state.look()
+    def _look_after_files(self) -> None:
+        """Have the systems' logs rotated where they have grown, and our state kept on the disk; a thread does it.
+
+        Nothing comes of it most of the time, and then nobody is woken for it.
+        """
+        if self._files is not None:
+            if not self._files.done():
+                return
+            self._files.result()  # what went wrong with it
         paths = {each.system.key: each.system.log for each in self.fleet if each.system.log}
-        for key, rotated in (await self.aside(self._rotate_all, paths)).items():
+        self._files = self._threads.submit(self._look_at_files, paths)
+
+    def _look_at_files(self, paths: Mapping[str, str]) -> None:
+        self._state.look()
+        done = self._rotate_all(paths)
+        if done:
+            self._loop.call_soon_threadsafe(self._rotated, paths, done)
+
+    def _rotated(self, paths: Mapping[str, str], done: Mapping[str, logs.Rotated]) -> None:
+        for key, rotated in done.items():
             self.reaper.begins(key, 0)
             if rotated.dropped:
                 self.record("log_dropped", key, {"file": paths[key], "bytes": rotated.dropped})
 
     def _rotate_all(self, paths: Mapping[str, str]) -> dict[str, logs.Rotated]:
-        """Rotate what has to be, in a thread of its own; a fault is said once, until it is another one."""
+        """Rotate what has to be; a fault is said once, until it is another one."""
         limits, done = self.common.logs, {}
         for key, path in paths.items():
             try:

@@ -187,6 +187,7 @@ def install() -> None:
 
     def begin(self: Any) -> None:
         start(self)
+        self.caller.stop()
         upkeep.begin(self.arbiter, lambda: _plugin_to_keep(self.arbiter))
 
     def dispatch(self: Any, job: tuple[bytes | None, bytes]) -> Any:
@@ -297,12 +298,17 @@ def _remember(arbiter: Any, entry: dict[str, Any]) -> None:
 
 
 def _show(watcher: Any) -> None:
-    """Put the remembered commands, and the number of the last one, where circus's ``get`` finds them."""
+    """Put what the plugin asks for where circus's ``get`` finds it.
+
+    The remembered commands and the number of the last one, the command under way, and a number that is another one when
+    something has changed with the watchers.
+    """
     if "aurora_heard" not in watcher.optnames:
-        watcher.optnames += ("aurora_heard", "aurora_busy")
+        watcher.optnames += ("aurora_heard", "aurora_busy", "aurora_watchers")
     watcher.aurora_commands = list(_commands)
     watcher.aurora_heard = _sequence
     watcher.aurora_busy = watcher.arbiter._exclusive_running_command
+    watcher.aurora_watchers = hash(tuple((each.name, each.status()) for each in watcher.arbiter.watchers))
 
 
 def _names_everything(arbiter: Any, properties: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ followed.
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,10 @@ def rotate(path: str | Path, max_bytes: int, backups: int) -> Rotated | None:
 
     ``MachineError``: it could not be done, and the log is as it was.
     """
+    with suppress(OSError):  # which is said of what cannot be opened
+        found = os.lstat(path)
+        if stat.S_ISREG(found.st_mode) and found.st_size <= max_bytes:
+            return None
     file = Path(path)
     try:
         fd = open_regular(file, os.O_RDWR)

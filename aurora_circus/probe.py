@@ -11,6 +11,7 @@ The rule: healthy is 200 within the timeout, unless the body is a JSON object wh
 
 import asyncio
 import errno
+import functools
 import json
 import os
 import socket
@@ -157,9 +158,7 @@ def _forget(connection: socket.socket) -> None:
 async def _exchange(connection: socket.socket, port: int, path: str) -> tuple[int, bytes]:
     """Ask once and return the status with the body, or with nothing where the body is too long to be a report."""
     loop, http = asyncio.get_running_loop(), h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_BYTES)
-    headers = [("Host", f"127.0.0.1:{port}"), ("User-Agent", "aurora-circus"), ("Accept", "application/json, */*")]
-    request = h11.Request(method="GET", target=path, headers=[*headers, ("Connection", "close")])
-    await loop.sock_sendall(connection, http.send(request) or b"")
+    await loop.sock_sendall(connection, http.send(_request(port, path)) or b"")
     http.send(h11.EndOfMessage())
     status, body, length, taken = 0, [], 0, 0
     while True:
@@ -181,6 +180,17 @@ async def _exchange(connection: socket.socket, port: int, path: str) -> tuple[in
                 return status, b""
         elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
             return status, b"".join(body)
+
+
+@functools.lru_cache(maxsize=1024)
+def _request(port: int, path: str) -> h11.Request:
+    """Return what asks for ``path``: the same each time.
+
+    Raises:
+        h11.LocalProtocolError: there is no such request.
+    """
+    headers = [("Host", f"127.0.0.1:{port}"), ("User-Agent", "aurora-circus"), ("Accept", "application/json, */*")]
+    return h11.Request(method="GET", target=path, headers=[*headers, ("Connection", "close")])
 
 
 def _object(body: bytes) -> Mapping[str, object]:

@@ -21,6 +21,8 @@ else:
     from aurora_circus import families
     from aurora_circus import unix as system
 
+How = system.How
+"""How a process is."""
 Watch = system.Watch
 age = system.age
 alive = system.alive
@@ -28,6 +30,7 @@ boot = system.boot
 exit_status = system.exit_status
 freeze = system.freeze
 from_exit_code = system.from_exit_code
+glance = system.glance
 identify = system.identify
 kill = system.kill
 lineage = system.lineage

@@ -71,8 +71,8 @@ class StateFile:
         self._wake()
 
     def look(self) -> None:
-        """Have what was saved written again where somebody has removed the file; returns at once."""
-        if self._written is not None:
+        """Have what was saved written again where somebody has removed the file; from any thread."""
+        if self._written is not None and self._path.exists() != (self._written[0] is not None):
             self._wake()
 
     def clear(self) -> None:

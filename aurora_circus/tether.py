@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 GONE = "circusd is gone"
 _BEAT = json.dumps({"id": "beat", "command": "numwatchers", "properties": {}}).encode()
 """Cheap, takes no lock, and is answered."""
+_QUIET = 2
+"""Seconds without an answer after which it is asked for a sign of life."""
 _MOST_UNANSWERED = 30
 """Signs of life that may lie about unheard; beyond that one in so many is sent: it may be stopped for hours."""
 if sys.platform == "win32":
@@ -88,10 +90,11 @@ class Tether:
 
     def beat(self, *, keeps: Callable[[], bool]) -> None:
         """Give a sign of life; look whether circusd gives any. Once a second; ``keeps`` says whether we keep it."""
-        if self.process is None or not processes.alive(self.process):
+        if self.process is None or (self._watch is None and not processes.alive(self.process)):
             self._ended(GONE)
             return
-        if self._unanswered < _MOST_UNANSWERED or not self._unanswered % _MOST_UNANSWERED:
+        quiet = self._unanswered >= _QUIET  # else it has just answered something: both know of each other
+        if quiet and (self._unanswered < _MOST_UNANSWERED or not self._unanswered % _MOST_UNANSWERED):
             self._send(_BEAT)
         self._unanswered += 1
         if self._unanswered >= keeper.STUCK and keeps():

@@ -15,16 +15,21 @@ import selectors  # noqa: E402
 import signal  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import Any, Literal  # noqa: E402
 
 import psutil  # noqa: E402
 
 from aurora_circus.errors import MachineError  # noqa: E402
 from aurora_circus.facts import Process  # noqa: E402
 
+How = Literal["runs", "stopped", "ended"]
 _LINUX = sys.platform.startswith("linux")
 _ENDED = frozenset("ZXx")
 """States of /proc/PID/stat in which a process runs no more: zombie and dead (proc_pid_stat(5))."""
+
+
+_STAT = 4096
+"""Bytes of /proc/PID/stat, which is one line of at most 52 numbers and a name of 64 bytes."""
 
 
 def identify(pid: int) -> Process | None:
@@ -40,6 +45,22 @@ def identify(pid: int) -> Process | None:
         return Process(pid, psutil.Process(pid).create_time())
     except psutil.Error:
         return None
+
+
+def glance(pid: int) -> tuple[Process, How] | None:
+    """Return who ``pid`` is now and how it is, by one look; None when there is no such process.
+
+    Raises:
+        MachineError: as for :func:`identify`.
+    """
+    if _LINUX:
+        fields = _stat(pid)
+        if fields is None:
+            return None
+        how: How = "ended" if fields[0] in _ENDED else "stopped" if fields[0] == "T" else "runs"
+        return Process(pid, float(fields[19])), how
+    found = identify(pid)
+    return None if found is None else (found, "ended" if not alive(found) else "stopped" if stopped(found) else "runs")
 
 
 def alive(process: Process) -> bool:
@@ -321,7 +342,11 @@ def _stat(pid: int) -> list[str] | None:
         MachineError: it cannot be read, for want of a descriptor, say.
     """
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        try:
+            text = os.read(file, _STAT)
+        finally:
+            os.close(file)
     except (FileNotFoundError, ProcessLookupError):
         return None
     except OSError as error:

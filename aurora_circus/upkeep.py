@@ -4,9 +4,11 @@ Part of what runs inside circusd, below ``hooks``, which call this; like them it
 must never block.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -47,18 +49,28 @@ def claim_fleet(arbiter: Any) -> None:
 
 
 def begin(arbiter: Any, wanted: Callable[[], Any]) -> None:
-    """Keep the plugin up, whose watcher ``wanted`` returns while it is to be, and circusd findable."""
+    """Keep the plugin up, whose watcher ``wanted`` returns while it is to be; keep circusd findable and at its work."""
     global _guard  # noqa: PLW0603 - circusd makes itself a new arbiter for some changes of its configuration
     if _guard is not None:
         _guard.close()
-    found_by = Presence(arbiter)
+    found_by, loop = Presence(arbiter), arbiter.loop.asyncio_loop
 
-    def find() -> Any:
+    def beside() -> None:
         found_by.look()
-        return wanted()
+        looked = arbiter.manage_watchers()  # as circus's own timer would: circusd is awake now
+        if looked is not None:
+            looked.add_done_callback(_report)
 
-    _guard = Guard(arbiter.loop.asyncio_loop, find)
+    _guard = Guard(loop, wanted, beside)
+    if sys.platform != "win32":
+        loop.add_signal_handler(signal.SIGCHLD, _guard.child)
     _guard.begin()
+
+
+def _report(looked: "asyncio.Future[None]") -> None:
+    error = None if looked.cancelled() else looked.exception()
+    if error is not None:
+        logger.error("aurora: looking after the watchers: %s", error, exc_info=error)
 
 
 def heard() -> None:

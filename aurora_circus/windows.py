@@ -37,6 +37,7 @@ _NAMED = {
     0xC000_0409: "STACK_BUFFER_OVERRUN",
 }
 """Exit codes that stand for a signal: ours, and what Windows gives for a fault (ntstatus.h, less STATUS_)."""
+How = Literal["runs", "stopped", "ended"]
 _LAUNCHERS = 2
 """How many launchers may stand between us and who started us."""
 
@@ -61,6 +62,12 @@ def identify(pid: int) -> Process | None:
         with contextlib.suppress(psutil.Error):
             return Process(pid, psutil.Process(pid).create_time())
     return None
+
+
+def glance(pid: int) -> tuple[Process, How] | None:
+    """See ``unix``."""
+    found = identify(pid)
+    return None if found is None else (found, "runs" if alive(found) else "ended")
 
 
 def alive(process: Process) -> bool:

@@ -43,7 +43,13 @@ from aurora_circus.stops import Stops
 from aurora_circus.tether import GONE, Tether
 
 HANG = 10.0
-"""Seconds without a turn of the event loop after which this process gives itself up."""
+"""Seconds without a turn of the event loop after which this process gives itself up, at most :data:`ARM` less."""
+ASK = 2
+"""Turns between two questions to circusd: each wakes it, too, and what happens there is told as an event besides."""
+DRIFT = 0.05
+"""Seconds by which a turn comes earlier while probes are due at other times, until it comes when they do."""
+ARM = 3
+"""Turns between two in which that is put off: it takes a thread each time, and half of what the turn does."""
 OURS = "aurora-plugin-"
 """Begins the name that our commands come to circusd by; ``hooks`` knows it."""
 THREADS = 4
@@ -85,6 +91,9 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         """Whether circusd's watchers may have changed since they were read."""
         self._configuring = False
         self._standing = Standing(os.environ)
+        self._turns = 0
+        self._turn = asyncio.Event()
+        """Set once a second: what is done so often is done at once, since to wake up costs more than most of it."""
 
     # --- circus's side ---------------------------------------------------------------------------------------------
 
@@ -128,9 +137,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         try:
             self._driver = await self._begin()
             while self._ending is None:
+                await self._turn.wait()
+                self._turn.clear()
                 await self._driver.run(self._round(self._driver), "look at circusd")
                 self._standing.look(self._driver)
-                await asyncio.sleep(LOOK_EVERY)
         except Exception:
             log.exception("cannot go on; circusd starts me again")
             self._leave(1)
@@ -245,7 +255,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._configuring = True
         try:
             while self._stale:
-                while await self._told("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when
+                while (await self._told("aurora_busy")).get("aurora_busy") == "arbiter_reload_config":  # noqa: ASYNC110 - nobody says when
                     await asyncio.sleep(BUSY_PAUSE)
                 self._stale = False
                 try:
@@ -259,32 +269,38 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
 
     async def _round(self, driver: Driver) -> None:
         """Look at the truth once, and do what has to be done once a second."""
-        try:
-            await self._catch_up(driver)
-            if await driver.look() or self._stale:
-                self._changed(driver)
-            driver.trouble = None
-        except CircusError as error:
-            if driver.trouble is None:
-                log.error("%s", error)
-            driver.trouble = str(error)
-        await driver.rotate()
+        driver.look()
+        if not self._turns % ASK:
+            try:
+                if await driver.ask(await self._news(driver)) or self._stale:
+                    self._changed(driver)
+                driver.trouble = None
+            except CircusError as error:
+                if driver.trouble is None:
+                    log.error("%s", error)
+                driver.trouble = str(error)
         if self._api is None:
             self._serve(driver)
 
     async def _catch_up(self, driver: Driver) -> None:
         """Take note of what circusd was told and we did not hear."""
-        if await self._told("aurora_heard") not in {None, driver.heard} and driver.hear(
-            await self._told("aurora_commands") or []
+        await self._news(driver)
+
+    async def _news(self, driver: Driver) -> object:
+        """Do so; return what stands for how circusd's watchers are."""
+        told = await self._told("aurora_heard", "aurora_watchers")
+        if told.get("aurora_heard") not in {None, driver.heard} and driver.hear(
+            (await self._told("aurora_commands")).get("aurora_commands") or []
         ):
             self._changed(driver)
+        return told.get("aurora_watchers")
 
-    async def _told(self, key: str) -> Any:  # noqa: ANN401 - what hooks have put there
-        """Return what our hooks in circusd say; None where they have nothing to say."""
+    async def _told(self, *keys: str) -> Mapping[str, Any]:
+        """Return what our hooks in circusd say; nothing where they have nothing to say."""
         try:
-            return await self._control.get(self._watcher, key)
+            return await self._control.get(self._watcher, *keys)
         except CircusRefusedError:
-            return None
+            return {}
 
     def _serve(self, driver: Driver) -> None:
         """Open the API; a taken port costs the API and nothing else, and is tried again each second."""
@@ -345,14 +361,24 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
             os._exit(code)
 
     def _alive(self) -> None:
-        """Push the moment further away at which the C-level watchdog dumps all stacks and ends this process."""
+        """Do what is done once a second, come what may.
+
+        The moment at which the C-level watchdog dumps all stacks and ends this process is put off with it.
+        """
         try:
-            faulthandler.dump_traceback_later(HANG, exit=True)
+            if not self._turns % ARM:
+                faulthandler.dump_traceback_later(HANG, exit=True)
+            self._turns += 1
             self._tether.beat(keeps=self._keeps)
         except Exception:  # such as no memory for the watchdog's thread
             log.exception("cannot go on; circusd starts me again")
             self._leave(1)
-        self._aio.call_later(LOOK_EVERY, self._alive)
+        self._turn.set()
+        apart = False
+        try:
+            apart = self._driver is not None and self._driver.beat()
+        finally:
+            self._aio.call_later(LOOK_EVERY - (DRIFT if apart else 0.0), self._alive)
 
     def _keeps(self) -> bool:
         return self._tether.keeps(draining=self._driver is not None and self._driver.draining)

@@ -46,11 +46,13 @@ class Plugin:
         self.down = False
         self.locked = False
         self.watch = Watch()
-        monkeypatch.setattr(processes, "identify", lambda pid: Process(pid, 1.0))
-        monkeypatch.setattr(processes, "alive", lambda each: each.pid not in self.dead)
+        monkeypatch.setattr(processes, "glance", self._glance)
         monkeypatch.setattr(processes, "stopped", lambda each: each.pid in self.halted)
         monkeypatch.setattr(processes, "watch", lambda _: self._watch())
         monkeypatch.setattr(processes, "kill", lambda each: self.killed.append(each.pid))
+
+    def _glance(self, pid: int) -> tuple[Process, processes.How]:
+        return Process(pid, 1.0), "ended" if pid in self.dead else "stopped" if pid in self.halted else "runs"
 
     def _watch(self) -> Watch:
         self.watch = Watch()
@@ -86,17 +88,46 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Plugin:
     return Plugin(monkeypatch)
 
 
+class Timer:
+    """What is to happen later."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Never do it."""
+        self.cancelled = True
+
+
 class Loop:
     """A loop whose time is up when a test says so."""
 
     def __init__(self) -> None:
-        self.later: list[Callable[[], object]] = []
+        self.now = 100.0
+        self.later: list[Timer] = []
         self.waits: list[float] = []
+        self.soon: list[Callable[[], object]] = []
 
-    def call_later(self, delay: float, call: Callable[[], object]) -> None:
+    def time(self) -> float:
+        """Return what the test says."""
+        return self.now
+
+    def call_soon(self, call: Callable[[], object]) -> None:
         """Keep it."""
-        self.later.append(call)
+        self.soon.append(call)
+
+    def call_later(self, delay: float, call: Callable[[], object]) -> Timer:
+        """Keep it."""
+        self.later.append(Timer(call))
         self.waits.append(delay)
+        return self.later[-1]
+
+    def turn(self) -> None:
+        """Let the one timer that is set have its time."""
+        (timer,) = [each for each in self.later if not each.cancelled]
+        self.later.clear()
+        timer.call()
 
 
 def watching(plugin: Plugin | None, looks: int = 1, *, beats: bool = True) -> Guard:
@@ -118,14 +149,13 @@ def test_its_end_is_an_event_and_the_next_one_starts_at_once(plugin: Plugin) -> 
     assert list(plugin.processes) == [11]
 
 
-def test_one_that_dies_young_waits_for_some_looks(plugin: Plugin) -> None:
+def test_one_that_dies_young_waits_for_the_next_look(plugin: Plugin) -> None:
     """No hot loop."""
     found = watching(plugin, guard.YOUNG)
     plugin.dead.add(10)
     plugin.watch.call()
-    for _ in range(guard.REST):
-        assert plugin.starts == 0
-        found.look()
+    assert plugin.starts == 0
+    found.look()
     assert plugin.starts == 1
 
 
@@ -156,16 +186,54 @@ def test_a_stopped_one_is_ended_after_three_looks_and_one_that_goes_on_is_not(pl
     assert plugin.killed == [10]
 
 
-def test_a_stopped_one_is_looked_at_more_often(plugin: Plugin) -> None:
-    """From the first look on that finds it so, until it is ended or goes on: meanwhile nobody watches the fleet."""
+def test_a_stopped_one_is_looked_at_at_once_and_more_often(plugin: Plugin) -> None:
+    """From the event on, until it is ended or goes on: meanwhile nobody watches the fleet."""
     loop = Loop()
     found = Guard(loop, lambda: plugin)  # type: ignore[arg-type] # as much of a loop as is needed
     found.begin()
+    found.child()  # of another one
     plugin.halted.add(10)
-    loop.later.pop()()
+    found.child()
+    found.child()  # what others do meanwhile does not count
     plugin.halted.clear()
-    loop.later.pop()()
-    assert loop.waits == [guard.LOOK, guard.LOOK_AGAIN, guard.LOOK]
+    loop.turn()
+    assert loop.waits == [guard.LOOK, guard.STOPPED_LOOK, guard.LOOK]
+
+
+def test_the_first_sign_of_life_makes_a_new_one_known(plugin: Plugin) -> None:
+    """From then on its stop is an event."""
+    loop = Loop()
+    there = [False]
+    found = Guard(loop, lambda: plugin if there[0] else None)  # type: ignore[arg-type] # as much of a loop as is needed
+    found.begin()
+    there[0] = True
+    found.beat()
+    found.beat()
+    (soon,) = loop.soon
+    soon()
+    plugin.halted.add(10)
+    found.child()
+    assert loop.waits == [guard.MISSING_LOOK, guard.LOOK, guard.STOPPED_LOOK]
+
+
+def test_a_sign_of_life_once_a_second_is_what_it_looks_by(plugin: Plugin) -> None:
+    """Once for each second's, after what it came with; and by the timer where none comes."""
+    loop, others = Loop(), list[float]()
+    found = Guard(loop, lambda: plugin, lambda: others.append(loop.now))  # type: ignore[arg-type] # as above
+    found.begin()
+    for _ in range(3):
+        loop.now += 1.0
+        found.beat()
+        found.beat()
+        (soon,) = loop.soon
+        loop.soon.clear()
+        assert others[-1] < loop.now
+        soon()
+    found.beat()
+    assert loop.soon == []
+    loop.now += guard.LOOK
+    loop.turn()
+    assert others == [100.0, 101.0, 102.0, 103.0, 103.0 + guard.LOOK]
 
 
 @pytest.mark.parametrize(("beats", "looks"), [(True, guard.SILENT), (False, guard.BEGINS)])
@@ -205,12 +273,12 @@ def test_a_watcher_that_circus_has_given_up_is_started_when_its_lock_is_free(plu
     assert not plugin.down
 
 
-def test_it_looks_again_each_second_until_it_is_closed(plugin: Plugin) -> None:
+def test_it_looks_again_and_again_until_it_is_closed(plugin: Plugin) -> None:
     """And then never."""
     loop = Loop()
     found = Guard(loop, lambda: plugin)  # type: ignore[arg-type] # as much of a loop as is needed
     found.begin()
-    loop.later.pop()()
+    loop.turn()
     found.close()
-    loop.later.pop()()
+    loop.turn()
     assert loop.later == []
