@@ -1,7 +1,7 @@
 """Who listens on a port. An adapter: it looks, it binds and connects to nothing but a socket of its own.
 
-On Linux the kernel's own tables say so (proc_net_tcp(5)), on Windows the one that names the owner of each listener
-(GetExtendedTcpTable); elsewhere psutil asks each process.
+On Linux the kernel is asked (``sockdiag``, or else its tables, proc_net_tcp(5)), on Windows the table that names the
+owner of each listener (GetExtendedTcpTable); elsewhere psutil asks each process.
 """
 
 import os
@@ -32,6 +32,15 @@ else:
     def _table() -> list[tuple[bytes, int, int]]:
         """Return Windows' table of listeners."""
         raise OSError("this system has no such table")
+
+
+if sys.platform == "linux":
+    from aurora_circus.sockdiag import listeners as _asked
+else:
+
+    def _asked(port: int) -> dict[str, str]:
+        """Return what Linux says."""
+        raise OSError(f"this system has no answer for port {port}")
 
 
 def listening(port: int) -> bool:
@@ -122,6 +131,16 @@ def _owners(port: int) -> set[int] | None:
 
 def _inodes(port: int) -> set[str]:
     """Return the socket inodes of the listeners that 127.0.0.1:``port`` reaches: the most specific address wins."""
+    try:
+        found = _asked(port)
+    except OSError:  # a kernel without it, or one that does not tell us
+        found = _in_tables(port)
+    loopback = {inode for inode, address in found.items() if address in _LOOPBACK}
+    return loopback or {inode for inode, address in found.items() if address in _ANY}
+
+
+def _in_tables(port: int) -> dict[str, str]:
+    """Return what :func:`sockdiag.listeners` does, from where every Linux has it."""
     found: dict[str, str] = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -133,8 +152,7 @@ def _inodes(port: int) -> set[str]:
             address, _, number = fields[1].partition(":")
             if fields[3] == _LISTEN and int(number, 16) == port:
                 found[fields[9]] = address
-    loopback = {inode for inode, address in found.items() if address in _LOOPBACK}
-    return loopback or {inode for inode, address in found.items() if address in _ANY}
+    return found
 
 
 def _holds(pid: int, inodes: set[str]) -> bool | None:

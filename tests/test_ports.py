@@ -1,9 +1,12 @@
 """Who listens on a port: seen on sockets of our own."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+
+import pytest
 
 from aurora_circus import ports
 from tests.platforms import listeners
@@ -53,6 +56,37 @@ def test_a_holders_command_is_told_without_what_a_terminal_obeys() -> None:
     assert found is not None
     assert str(found.command).isprintable()
     assert " '?b'; import socket" in str(found.command)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this is about Linux alone")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1"])
+def test_both_ways_to_ask_linux_say_the_same(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short one, and the one that every kernel has; who is connected there is no listener."""
+    from aurora_circus import sockdiag  # noqa: PLC0415 - it is there on Linux alone
+
+    with listener(host) as ours, contextlib.closing(socket.create_connection(ours.getsockname()[:2])):
+        port = ours.getsockname()[1]
+        asked = sockdiag.listeners(port)
+        assert list(asked) == [str(os.fstat(ours.fileno()).st_ino)]
+        assert ports._in_tables(port) == asked
+        found = ports.holder(port)
+
+        def refused(_: int) -> dict[str, str]:
+            raise OSError
+
+        monkeypatch.setattr(ports, "_asked", refused)
+        assert ports.holder(port) == found
+    assert ports._in_tables(port) == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this is about Linux alone")
+def test_a_kernel_that_cannot_be_asked_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one without such a module does."""
+    from aurora_circus import sockdiag  # noqa: PLC0415 - it is there on Linux alone
+
+    monkeypatch.setattr(sockdiag, "_SOCK_DIAG_BY_FAMILY", 99)
+    with pytest.raises(OSError, match="sock_diag"):
+        sockdiag.listeners(1)
 
 
 def test_nobody_holds_a_free_port() -> None:
