@@ -46,7 +46,7 @@ def bear(watcher: Any, mark: Mark, *, sealed: bool = True) -> None:  # noqa: ANN
     inherited = {name: value for name, value in (watcher.env or {}).items() if name not in marks.ALL}
     watcher.env = {**inherited, **marks.environment(mark, adopt())}
     if sealed and _can_seal():
-        watcher.rlimits = {**watcher.rlimits, "locks": marks.seal(mark, next(_spawns))}
+        watcher.env[marks.SEAL] = str(marks.seal(mark, next(_spawns)))
 
 
 if sys.platform == "win32":
@@ -108,7 +108,7 @@ else:
 
     @cache
     def _can_seal() -> bool:
-        """Say whether this system keeps the limit that a seal is, and leaves it to us; name it for circus if so.
+        """Say whether this system keeps the limit that a seal is, and leaves it to us.
 
         Who runs in a system of another fleet is sealed already, for good.
         """
@@ -119,7 +119,4 @@ else:
             resource.setrlimit(_RLIMIT_LOCKS, limits)
         except (OSError, ValueError):
             return False
-        if limits[1] != resource.RLIM_INFINITY:
-            return False
-        resource.RLIMIT_LOCKS = _RLIMIT_LOCKS  # type: ignore[attr-defined] # where circus looks for its rlimit_locks
-        return True
+        return limits[1] == resource.RLIM_INFINITY

@@ -15,7 +15,9 @@ LEADER = "AURORA_LEADER"
 """The pid of the process that circusd started; its shell puts it there."""
 ADOPTERS = "AURORA_ADOPTERS"
 """Whose child one becomes that loses its parent: circusd, and who does that once circusd is gone; ``PID@START,…``."""
-ALL = (RUN_DIR, SYSTEM, LEADER, ADOPTERS)
+SEAL = "AURORA_SEAL"
+"""The number of its seal; the shell puts that on, and takes the name away: nobody is handed it down."""
+ALL = (RUN_DIR, SYSTEM, LEADER, ADOPTERS, SEAL)
 PLUGIN = "aurora"
 """What the plugin bears in place of a system's key, which no system can have: its watcher is called that."""
 

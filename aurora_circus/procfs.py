@@ -11,13 +11,14 @@ assert sys.platform != "win32"  # noqa: S101 - for the type checker: there is no
 import contextlib  # noqa: E402 - what follows is not there on Windows
 import os  # noqa: E402
 import threading  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Iterator, Mapping  # noqa: E402
 
 import psutil  # noqa: E402
 
 from aurora_circus import marks  # noqa: E402
+from aurora_circus.facts import Process  # noqa: E402
 from aurora_circus.marks import Marks  # noqa: E402
-from aurora_circus.strays import Census, Row  # noqa: E402
+from aurora_circus.strays import Bearing, Census, Row  # noqa: E402
 
 _LINUX = sys.platform.startswith("linux")
 _ENDED = frozenset("ZXx")
@@ -36,6 +37,8 @@ class Censuses:
         self._begun = 0
         self._last: Census | None = None
         self._last_number = 0
+        self._proven: Mapping[Process, Bearing] = {}
+        """What leaders bear, whom earlier looks have found: to read that took three times as long as all the rest."""
 
     def now(self) -> int:
         """Return what stands for this moment."""
@@ -47,8 +50,9 @@ class Censuses:
             if self._last is None or self._last_number <= moment:
                 self._begun += 1
                 number = self._begun
-                self._last = take()
+                self._last = take(self._proven)
                 self._last_number = number
+                self._proven = self._last.proven
             return self._last
 
     def fresh(self) -> Census:
@@ -56,9 +60,9 @@ class Censuses:
         return self.after(self.now())
 
 
-def take() -> Census:
-    """Look at everybody."""
-    return Census(_rows() if _LINUX else _rows_elsewhere(), _marks, _seal, _unborn, os.getpid())
+def take(known: Mapping[Process, Bearing] | None = None) -> Census:
+    """Look at everybody; ``known`` is what some are known to bear."""
+    return Census(_rows() if _LINUX else _rows_elsewhere(), _marks, _seal, _unborn, me=os.getpid(), known=known)
 
 
 def _rows() -> Iterator[Row]:

@@ -32,13 +32,15 @@ __all__ = ["PLUGIN", "SHELL", "endpoints", "make_directories", "prepare_endpoint
 PLUGIN = "aurora"
 """The watcher that runs the plugin."""
 SHELL = (
-    f"export {marks.LEADER}=$$; "
+    f'export {marks.LEADER}=$$; [ -z "${marks.SEAL}" ] || ulimit -w "${marks.SEAL}" 2>/dev/null || '
+    f'ulimit -x "${marks.SEAL}" 2>/dev/null; unset {marks.SEAL}; '
     '{ [ -f "$0" ] || [ ! -e "$0" ]; } && true 2>/dev/null >>"$0" || exec "$@" >/dev/null 2>&1; exec "$@" >>"$0" 2>&1'
 )
 """Runs its arguments with their output appended to the file ``$0``; where that cannot be opened, without.
 
 What is there and no regular file is not even tried: a FIFO that nobody reads would be opened for ever.
-Whoever comes of it bears its pid, which is that of the system's leader: :mod:`~aurora_circus.marks`.
+Whoever comes of it bears its pid, which is that of the system's leader, and its seal: :mod:`~aurora_circus.marks`.
+The limit that this is has one letter in dash and in BusyBox, and another one in bash.
 """
 RUNNER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from aurora_circus import runner; runner.main()"
 """On Windows: runs a system by ``runner``, whatever else that interpreter is used for."""

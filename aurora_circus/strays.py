@@ -54,16 +54,18 @@ class Census:
     ``marks_of`` is asked only of those that may have lost their parent: whose session is not their parent's, or whose
     parent has ended. Of them, ``seal_of`` is asked of who bears no marks and has a parent that adopts or has ended, and
     of leaders. ``unborn`` is asked whether one is the same program as its parent still: what is sealed and that is
-    about to become what circusd starts.
+    about to become what circusd starts. Of whom ``known`` says what it bears, nothing is asked: see :attr:`proven`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one question each
         self,
         rows: Iterable[Row],
         marks_of: Callable[[int], Marks | None],
         seal_of: Callable[[int], int | None],
         unborn: Callable[[int, int], bool],
+        *,
         me: int,
+        known: Mapping[Process, Bearing] | None = None,
     ) -> None:
         """Take note of everybody."""
         self.rows: Mapping[int, Row] = {each.pid: each for each in rows}
@@ -79,18 +81,32 @@ class Census:
             self._sessions.setdefault(row.session, []).append(row.pid)
             parent = self.rows.get(row.parent)
             if not row.ended and (parent is None or parent.ended or parent.session != row.session):
-                self._bearing[row.pid] = Bearing(marks_of(row.pid))
+                self._bearing[row.pid] = (known or {}).get(row.process) or Bearing(marks_of(row.pid))
         borne = [each.marks for each in self._bearing.values() if each.marks is not None]
         adopters = {INIT, *self._above, *(one.pid for each in borne for one in each.adopters)} - {me}
         adopters |= {each.holder.pid for each in borne if each.holder is not None}
         for pid, each in self._bearing.items():
             above = self.rows[pid].parent
             if each.marks is not None and _leads(pid, each.marks):
-                self._bearing[pid] = Bearing(each.marks, seal_of(pid))
+                if each.seal is None:
+                    self._bearing[pid] = Bearing(each.marks, seal_of(pid))
             elif each.marks is None and (above in adopters or self._has_ended(above)):
                 seal = seal_of(pid)
                 if seal is not None and not unborn(pid, above):
                     self._bearing[pid] = Bearing(marks_of(pid), seal)  # it may have been born since it was asked
+
+    @property
+    def proven(self) -> Mapping[Process, Bearing]:
+        """Who leads a system by its own marks, and what it bears.
+
+        That is so for as long as it lives, whatever it does to its environment: only what circusd has started bears its
+        own pid.
+        """
+        return {
+            self.rows[pid].process: each
+            for pid, each in self._bearing.items()
+            if each.marks is not None and each.marks.leader == pid and each.seal is not None
+        }
 
     def of(
         self,

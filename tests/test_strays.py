@@ -31,7 +31,7 @@ def census(*rows: Row, borne: Mapping[int, Bearing] | None = None, unborn: tuple
         lambda pid: known.get(pid, Bearing()).marks,
         lambda pid: known.get(pid, Bearing()).seal,
         lambda pid, _: pid in unborn,
-        LOOKER.pid,
+        me=LOOKER.pid,
     )
 
 
@@ -180,7 +180,7 @@ def test_who_becomes_what_circusd_starts_during_the_look_is_asked_once_more() ->
         lambda pid: answers.pop() if pid == new.pid else bears().marks if pid == HELD.pid else None,
         lambda pid: marks.seal(WEB, 2) if pid == new.pid else None,
         lambda *_: False,
-        LOOKER.pid,
+        me=LOOKER.pid,
     )
     assert answers == []
     assert pids(machine.of(WEB, LEADER)) == [HELD.pid]
@@ -226,9 +226,36 @@ def test_only_those_are_asked_that_may_have_lost_their_parent() -> None:
         Row(103, 50, 103, 103, 11.0),
         Row(104, 40, 4, 4, 9.0),
     )
-    Census((*ROWS, HELD, *others), marks_of, seal_of, lambda *_: False, LOOKER.pid)
+    Census((*ROWS, HELD, *others), marks_of, seal_of, lambda *_: False, me=LOOKER.pid)
     assert asked == [1, 20, 30, 50, 100, 102, 103, 104]
     assert looked == [20, 30, 50, 100, 103]
+
+
+def test_a_leader_that_was_seen_to_be_one_is_asked_no_more() -> None:
+    """It may clear its environment now, and is what it was; another process with its pid is not, nor is who follows."""
+    follower = Row(101, CIRCUSD.pid, 101, 101, 11.0)
+    seen = census(HELD, follower, borne={100: bears(seal=7), 101: bears(seal=7)}).proven
+    assert seen == {LEADER: bears(seal=7)}
+    asked: list[int] = []
+
+    def bare(pid: int) -> None:
+        asked.append(pid)
+
+    def again(*rows: Row) -> Census:
+        asked.clear()
+        return Census(
+            (*ROWS, *rows),
+            bare,
+            bare,
+            lambda *_: False,
+            me=LOOKER.pid,
+            known=seen,
+        )
+
+    assert again(HELD).proven == seen
+    assert HELD.pid not in asked
+    assert again(HELD._replace(started=12.0)).proven == {}
+    assert HELD.pid in asked
 
 
 def test_children_that_nobody_has_waited_for_are_named() -> None:
