@@ -7,10 +7,13 @@ circusd waits for it with its own, and whose it is can be told. Nothing here end
 import contextlib
 import ctypes
 import os
+import subprocess
 import sys
 from functools import cache
 from itertools import count
 from typing import Any
+
+from circus import logger
 
 from aurora_circus import marks, processes
 from aurora_circus.clock import Clock, pause
@@ -108,7 +111,7 @@ else:
 
     @cache
     def _can_seal() -> bool:
-        """Say whether this system keeps the limit that a seal is, and leaves it to us.
+        """Say whether this system keeps the limit that a seal is, and leaves it to us, and its shell can set it.
 
         Who runs in a system of another fleet is sealed already, for good.
         """
@@ -119,4 +122,9 @@ else:
             resource.setrlimit(_RLIMIT_LOCKS, limits)
         except (OSError, ValueError):
             return False
-        return limits[1] == resource.RLIM_INFINITY
+        if limits[1] != resource.RLIM_INFINITY:
+            return False
+        tried = subprocess.run(("/bin/sh", "-c", "ulimit -w 1 || ulimit -x 1"), check=False, stderr=subprocess.PIPE)
+        if tried.returncode:
+            logger.warning("aurora: /bin/sh sets no limit of file locks, so who clears its environment may be missed")
+        return not tried.returncode

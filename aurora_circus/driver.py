@@ -198,6 +198,8 @@ class Driver:
 
         Return whether something was due at other times since the last one.
         """
+        if self.looked_at is None:
+            return False  # what circusd was told before now is still being heard
         apart, self._apart = self._apart, False
         self._notice_gap()
         with self.lock:
@@ -542,9 +544,8 @@ class Driver:
             self.appeared(key, process)
 
     def look(self) -> None:
-        """See to what no event tells of."""
+        """See what no event tells of."""
         self.reaper.look()
-        self._look_after_files()
 
     async def ask(self, watchers: object) -> bool:
         """Compare what we believe with what circusd says; return whether its watchers have changed.
@@ -563,17 +564,18 @@ class Driver:
         self.looked_at = self.clock.monotonic()
         return any(key not in statuses for key in self.fleet.lives)
 
-    def _look_after_files(self) -> None:
+    def look_after_files(self) -> None:
         """Have the systems' logs rotated where they have grown, and our state kept on the disk; a thread does it.
 
         Nothing comes of it most of the time, and then nobody is woken for it.
         """
-        if self._files is not None:
-            if not self._files.done():
-                return
-            self._files.result()  # what went wrong with it
+        before = self._files
+        if before is not None and not before.done():
+            return
         paths = {each.system.key: each.system.log for each in self.fleet if each.system.log}
         self._files = self._threads.submit(self._look_at_files, paths)
+        if before is not None:
+            before.result()  # raises what went wrong with it
 
     def _look_at_files(self, paths: Mapping[str, str]) -> None:
         self._state.look()

@@ -67,15 +67,17 @@ class Guard:
         """Look, and again after `LOOK`."""
         if self._over:
             return
-        if self._timer is not None:
-            self._timer.cancel()
         self._next = self._loop.time() + AGAIN
         try:
-            self._beside()
             self.look()
         finally:
-            delay = STOPPED_LOOK if self._stopped else LOOK if self._process else MISSING_LOOK
-            self._timer = self._loop.call_later(delay, self.begin)
+            self._plan(STOPPED_LOOK if self._stopped else LOOK if self._process else MISSING_LOOK)
+            self._beside()
+
+    def _plan(self, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, self.begin)
 
     def close(self) -> None:
         """Look no more."""
@@ -160,6 +162,8 @@ class Guard:
             logger.error("aurora: the plugin (pid %s) has ended%s: it is started again", process.pid, how)
         if self._age >= YOUNG:
             self.look()
+        else:
+            self._plan(MISSING_LOOK)
 
     def _forget(self) -> None:
         if self._watch is not None:

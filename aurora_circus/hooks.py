@@ -187,7 +187,8 @@ def install() -> None:
 
     def begin(self: Any) -> None:
         start(self)
-        self.caller.stop()
+        if self.caller is not None:
+            self.caller.stop()  # what it does is done with each look of ours
         upkeep.begin(self.arbiter, lambda: _plugin_to_keep(self.arbiter))
 
     def dispatch(self: Any, job: tuple[bytes | None, bytes]) -> Any:

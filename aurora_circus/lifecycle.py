@@ -406,6 +406,7 @@ class Lifecycle:
         hanging = self.state is State.UNHEALTHY and self._after is None
         if not self.wanted or (self.state not in {State.STARTING, State.HEALTHY} and not hanging):
             return []
+        self.early_at = None
         if not outcome.made:
             self._probe_at = at + SECOND_LOOK
             if self.state is State.STARTING and self.due is not None:  # who knows whether it is up

@@ -32,8 +32,8 @@ __all__ = ["PLUGIN", "SHELL", "endpoints", "make_directories", "prepare_endpoint
 PLUGIN = "aurora"
 """The watcher that runs the plugin."""
 SHELL = (
-    f'export {marks.LEADER}=$$; [ -z "${marks.SEAL}" ] || ulimit -w "${marks.SEAL}" 2>/dev/null || '
-    f'ulimit -x "${marks.SEAL}" 2>/dev/null; unset {marks.SEAL}; '
+    f'export {marks.LEADER}=$$; [ -z "${{{marks.SEAL}:-}}" ] || ulimit -w "${marks.SEAL}" 2>/dev/null || '
+    f'ulimit -x "${marks.SEAL}" 2>/dev/null || :; unset {marks.SEAL}; '
     '{ [ -f "$0" ] || [ ! -e "$0" ]; } && true 2>/dev/null >>"$0" || exec "$@" >/dev/null 2>&1; exec "$@" >>"$0" 2>&1'
 )
 """Runs its arguments with their output appended to the file ``$0``; where that cannot be opened, without.

@@ -19,6 +19,7 @@ _SOCK_DIAG_BY_FAMILY = 20
 _ERROR, _DONE = 2, 3
 _REQUEST_DUMP = 0x301
 """NLM_F_REQUEST, NLM_F_ROOT and NLM_F_MATCH (netlink(7))."""
+_PROTOCOL = socket.IPPROTO_TCP
 _LISTEN = 1 << 10
 """The set of states that has TCP_LISTEN in it alone."""
 _HEADER = struct.Struct("=IHHII")
@@ -29,6 +30,7 @@ _ID_SIZE = 48
 _INODE = struct.Struct("=I")
 _INODE_AT = 4 + _ID_SIZE + 16
 """Where it stands in ``struct inet_diag_msg``."""
+_CODE = struct.Struct("=i")
 _MOST = 1 << 16
 _PATIENCE = 1.0
 """Seconds; the kernel answers before the question returns."""
@@ -47,7 +49,7 @@ def listeners(port: int) -> dict[str, str]:
 
 def _listeners(kernel: socket.socket, port: int, family: int) -> Iterator[tuple[str, str]]:
     whose = _ID.pack(port, 0) + bytes(_ID_SIZE - _ID.size)
-    asked = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, _LISTEN) + whose
+    asked = struct.pack("=BBBxI", family, _PROTOCOL, 0, _LISTEN) + whose
     kernel.send(_HEADER.pack(_HEADER.size + len(asked), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 0, 0) + asked)
     words = struct.Struct("=I" if family == socket.AF_INET else "=4I")
     while True:
@@ -55,10 +57,10 @@ def _listeners(kernel: socket.socket, port: int, family: int) -> Iterator[tuple[
         while data:
             length, kind, *_ = _HEADER.unpack_from(data)
             told, data = data[_HEADER.size : length], data[(length + 3) & ~3 :]
-            if kind == _DONE:
+            if kind in {_DONE, _ERROR}:  # both may tell that it failed
+                code = -_CODE.unpack_from(told)[0] if len(told) >= _CODE.size else 0
+                if code or kind == _ERROR:
+                    raise OSError(code or errno.EPROTO, os.strerror(code or errno.EPROTO), "sock_diag")
                 return
-            if kind == _ERROR:
-                code = -struct.unpack_from("=i", told)[0] or errno.EPROTO
-                raise OSError(code, os.strerror(code), "sock_diag")
             address = "".join(f"{word:08X}" for word in words.unpack_from(told, 4 + _ID.size))
             yield str(_INODE.unpack_from(told, _INODE_AT)[0]), address

@@ -64,6 +64,8 @@ def begin(arbiter: Any, wanted: Callable[[], Any]) -> None:
     _guard = Guard(loop, wanted, beside)
     if sys.platform != "win32":
         loop.add_signal_handler(signal.SIGCHLD, _guard.child)
+        # at a shutdown hundreds may end before the loop turns again, and one word is as good as all of them
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
     _guard.begin()
 
 

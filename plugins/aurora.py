@@ -44,12 +44,12 @@ from aurora_circus.tether import GONE, Tether
 
 HANG = 10.0
 """Seconds without a turn of the event loop after which this process gives itself up, at most :data:`ARM` less."""
+ARM = 2.5
+"""Seconds for which that is not put off again: it takes a thread each time, which is half of what a turn costs."""
 ASK = 2
 """Turns between two questions to circusd: each wakes it, too, and what happens there is told as an event besides."""
 DRIFT = 0.05
 """Seconds by which a turn comes earlier while probes are due at other times, until it comes when they do."""
-ARM = 3
-"""Turns between two in which that is put off: it takes a thread each time, and half of what the turn does."""
 OURS = "aurora-plugin-"
 """Begins the name that our commands come to circusd by; ``hooks`` knows it."""
 THREADS = 4
@@ -92,6 +92,8 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         self._configuring = False
         self._standing = Standing(os.environ)
         self._turns = 0
+        self._armed = -ARM
+        """When the end of this process was put off last, by the loop's clock."""
         self._turn = asyncio.Event()
         """Set once a second: what is done so often is done at once, since to wake up costs more than most of it."""
 
@@ -279,6 +281,7 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
                 if driver.trouble is None:
                     log.error("%s", error)
                 driver.trouble = str(error)
+        driver.look_after_files()
         if self._api is None:
             self._serve(driver)
 
@@ -366,8 +369,10 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         The moment at which the C-level watchdog dumps all stacks and ends this process is put off with it.
         """
         try:
-            if not self._turns % ARM:
+            now = self._aio.time()
+            if now >= self._armed + ARM:
                 faulthandler.dump_traceback_later(HANG, exit=True)
+                self._armed = now
             self._turns += 1
             self._tether.beat(keeps=self._keeps)
         except Exception:  # such as no memory for the watchdog's thread

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_circus import marks, processes
+from aurora_circus import marks, processes, render
 from aurora_circus.facts import Process
 from aurora_circus.marks import Mark
 from tests.platforms import forks
@@ -155,6 +156,26 @@ def test_what_a_killed_leader_left_is_found_by_its_marks(run: Run, mark: Mark) -
     assert sorted(processes.left_of(mark.run_dir)["web"]) == sorted(children)
     assert sorted(processes.left(leader, mark)) in [sorted(children), [children[0]]]
     assert sorted(processes.everybody(leader, mark)) == sorted(children)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has a limit that nobody uses")
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash", "busybox"])
+@pytest.mark.parametrize("options", ["", "nounset:errexit"])
+@pytest.mark.parametrize("seal", ["", "1498311864076992517"])
+def test_the_shell_that_starts_a_system_seals_it(shell: str, options: str, seal: str, tmp_path: Path) -> None:
+    """Whatever shell it is, and whatever it was told to be strict about; the number is not handed down."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"there is no {shell} here")
+    argv = [program, *(["sh"] if shell == "busybox" else []), "-c", render.SHELL, str(tmp_path / "log")]
+    environ = {**os.environ, **({marks.SEAL: seal} if seal else {}), **({"SHELLOPTS": options} if options else {})}
+    shown = "import os, sys; print(open('/proc/self/limits').read(), 'AURORA_SEAL' in os.environ)"
+    subprocess.run([*argv, sys.executable, "-Sc", shown], env=environ, check=True)
+    told = (tmp_path / "log").read_text(encoding="utf-8")
+    ours = Path("/proc/self/limits").read_text(encoding="ascii")
+    before, limit = ([x.split()[3:5] for x in y.splitlines() if x.startswith("Max file locks")] for y in (ours, told))
+    assert limit == ([[seal, seal]] if seal else before)
+    assert told.endswith("False\n")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has a limit that nobody uses")

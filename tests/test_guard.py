@@ -159,6 +159,35 @@ def test_one_that_dies_young_waits_for_the_next_look(plugin: Plugin) -> None:
     assert plugin.starts == 1
 
 
+def test_the_look_after_an_early_end_does_not_wait_for_its_time(plugin: Plugin) -> None:
+    """The API is away."""
+    loop = Loop()
+    found = Guard(loop, lambda: plugin)  # type: ignore[arg-type] # as much of a loop as is needed
+    found.begin()
+    plugin.dead.add(10)
+    plugin.watch.call()
+    loop.turn()
+    assert plugin.starts == 1
+    assert loop.waits == [guard.LOOK, guard.MISSING_LOOK, guard.LOOK]
+
+
+def test_what_else_is_looked_after_is_so_whatever_becomes_of_the_plugin(
+    plugin: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a descriptor nobody can be seen, and the others may end all the same."""
+
+    def unseen(_: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr(processes, "glance", unseen)
+    loop, others = Loop(), list[float]()
+    found = Guard(loop, lambda: plugin, lambda: others.append(loop.now))  # type: ignore[arg-type] # as above
+    with pytest.raises(OSError):  # noqa: PT011 - it says nothing
+        found.begin()
+    assert others == [loop.now]
+    assert loop.waits == [guard.MISSING_LOOK]
+
+
 def test_one_that_circus_has_replaced_is_watched(plugin: Plugin) -> None:
     """The old watch is closed."""
     found = watching(plugin, 10)

@@ -127,6 +127,17 @@ def test_one_failed_probe_is_looked_at_again_soon_and_two_bring_it_down() -> Non
     assert details(answer, "server_unhealthy")["failures"] == 2
 
 
+def test_a_bad_probe_that_was_overtaken_by_a_good_one_is_followed_by_the_second_look() -> None:
+    """One whose answer took long may come back after the next: what the other one had time for, this one has not."""
+    life = healthy(interval=10.0)
+    process = life.process
+    assert process is not None
+    life.handle(facts.Probed(20.0, "web", process, OK))
+    life.handle(facts.Probed(21.0, "web", process, REFUSED))
+    assert life.deadline() == 21.0 + SECOND_LOOK
+    assert actions(life.handle(facts.Tick(21.0 + SECOND_LOOK, "web"))) == [Look("web", process, verify=False)]
+
+
 def test_a_good_probe_between_two_failures_counts_from_none_again() -> None:
     """Only failures in a row count."""
     life = healthy()

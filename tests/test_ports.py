@@ -80,11 +80,12 @@ def test_both_ways_to_ask_linux_say_the_same(host: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="this is about Linux alone")
-def test_a_kernel_that_cannot_be_asked_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one without such a module does."""
+@pytest.mark.parametrize(("what", "number"), [("_SOCK_DIAG_BY_FAMILY", 99), ("_PROTOCOL", 253)])
+def test_a_kernel_that_cannot_be_asked_says_so(what: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one without such a module does, or without its part for TCP: that nobody listens is no answer."""
     from aurora_circus import sockdiag  # noqa: PLC0415 - it is there on Linux alone
 
-    monkeypatch.setattr(sockdiag, "_SOCK_DIAG_BY_FAMILY", 99)
+    monkeypatch.setattr(sockdiag, what, number)
     with pytest.raises(OSError, match="sock_diag"):
         sockdiag.listeners(1)
 

@@ -23,5 +23,7 @@ def fleet(tmp_path: Path) -> Iterator[Make]:
 
     yield make
     for each in made:
-        print(each.told())  # noqa: T201 - pytest shows it where the test has failed
-        each.end()
+        try:
+            print(each.told())  # noqa: T201 - pytest shows it where the test has failed
+        finally:
+            each.end()
