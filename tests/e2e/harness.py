@@ -82,6 +82,15 @@ def toml(values: Mapping[str, Any], prefix: str = "") -> str:
     return (f"[{prefix[:-1]}]\n" if prefix and plain else "") + plain + tables
 
 
+def end_of(file: Path, size: int) -> str:
+    """Return the last ``size`` bytes of a file as text; of what is none (a test may have put it there), nothing."""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as found:
+        found.seek(max(0, found.seek(0, os.SEEK_END) - size))
+        return found.read(size).decode("utf-8", "replace")
+
+
 class Fleet:
     """One fleet in ``folder``. ``systems`` are tables of ``[system.KEY]``; each runs the test's service."""
 
@@ -258,17 +267,13 @@ class Fleet:
 
     def told(self) -> str:
         """Return the journal, and what circusd and the plugin said, for a failure to be understood."""
-        file = self.journal_file()
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
-        return "\n".join([*lines[-60:], self.told_by_logs()])
+        return end_of(self.journal_file(), 20_000) + "\n" + self.told_by_logs()
 
     def told_by_logs(self) -> str:
         """Return what circusd and the plugin said."""
         logs = self.folder / ".aurora" / "logs"
         files = [self.folder / "circusd.out", logs / "circusd.log", logs / "aurora.log"]
-        return "\n".join(
-            f"--- {each.name}\n{each.read_text(errors='replace')[-4000:]}" for each in files if each.exists()
-        )
+        return "\n".join(f"--- {each.name}\n{end_of(each, 4000)}" for each in files)
 
     def states(self, **wanted: str) -> None:
         """Wait until each named system is in its state."""
