@@ -8,23 +8,30 @@ loop, and nobody who asks for it ever waits for it.
 import threading
 from collections.abc import Callable
 
+from aurora_circus.clock import Clock
+
 
 class Background:
     """Calls a step in a daemon thread: a disk that hangs must not keep the process from ending."""
 
-    def __init__(self, name: str, step: Callable[[], bool], retry: float = 1.0) -> None:
+    def __init__(self, name: str, step: Callable[[], bool], retry: float = 1.0, rest: float = 0.0) -> None:
         """Keep what to do; :meth:`start` begins.
 
         ``step`` does all there is to do and returns whether it succeeded; if not, it is called again after
-        ``retry`` seconds. An exception ends the thread, see :attr:`dead`. ``name`` is the thread's.
+        ``retry`` seconds. ``rest``: for how many times as long as a step took there is no other, unless
+        somebody waits for it. An exception ends the thread, see :attr:`dead`. ``name`` is the thread's.
         """
         self._name = name
         self._step = step
         self._retry = retry
+        self._rest = rest
+        self._clock = Clock()
+        self._awaited = 0
+        """How many wait for what was asked for."""
         self._changed = threading.Condition()
         self._asked = 0
         self._done = 0
-        self._failing = False
+        self._failing = self._resting = False
         self._closing = False
         self._abandoned = False
         self._thread: threading.Thread | None = None
@@ -47,17 +54,22 @@ class Background:
                 self._thread.start()
 
     def wake(self) -> None:
-        """Ask for a step; returns at once. While steps fail, the next one still waits for its time."""
+        """Ask for a step; returns at once. While steps fail, and after one, the next still waits for its time."""
         with self._changed:
             self._asked += 1
-            if not self._failing:
+            if not self._failing and not self._resting:
                 self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
         """Wait until what was asked for is done, ``timeout`` seconds at most; return whether it is."""
         with self._changed:
             goal = self._asked
-            return self._changed.wait_for(lambda: self._done >= goal, timeout)
+            self._awaited += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: self._done >= goal, timeout)
+            finally:
+                self._awaited -= 1
 
     def close(self, timeout: float) -> bool:
         """Wait like :meth:`flush`, end the thread, and return whether what was asked for is done.
@@ -79,12 +91,17 @@ class Background:
         while self._wait_for_work():
             with self._changed:
                 goal = self._asked
+            began = self._clock.monotonic()
             succeeded = self._step()
+            took = self._clock.monotonic() - began
             with self._changed:
                 self._failing = not succeeded
                 if succeeded:
                     self._done = goal
                     self._changed.notify_all()
+                    self._resting = True
+                    self._changed.wait_for(lambda: self._awaited or self._closing, self._rest * took)
+                    self._resting = False
                 else:
                     self._changed.wait_for(lambda: self._abandoned, self._retry)
 

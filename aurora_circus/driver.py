@@ -12,11 +12,11 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
 
-from aurora_circus import chain, facts, logs, memory, outside, ports, processes, settings
+from aurora_circus import chain, facts, memory, outside, ports, processes, settings
 from aurora_circus.clock import Clock, rfc3339
 from aurora_circus.control import Control
 from aurora_circus.drilling import Drilling
@@ -28,6 +28,7 @@ from aurora_circus.kept import wishes_last
 from aurora_circus.lifecycle import SPAWN_PATIENCE
 from aurora_circus.marks import Mark
 from aurora_circus.reaper import Reaper
+from aurora_circus.rotation import Rotation
 from aurora_circus.statefile import StateFile
 from aurora_circus.takeover import Takeover
 
@@ -99,8 +100,7 @@ class Driver:
         self.reaper = Reaper(self, lambda: self.fleet.lives)
         self.takeover = Takeover(self)
         self.drilling = Drilling(self)
-        self._files: Future[None] | None = None
-        self._log_faults: dict[str, str] = {}
+        self._rotation = Rotation(self, threads, state.look)
         self._step_faults: dict[str, str] = {}
         """What went wrong in each step, last time it was made."""
         self._heard = 0
@@ -295,7 +295,7 @@ class Driver:
             if life.system.port_policy == "dynamic":
                 await self._choose_port(key)
             await self.takeover.clear(key)
-            self.reaper.begins(key, await self._prepare_log(life.system.log))
+            self.reaper.begins(key, await self._rotation.prepare(life.system.log))
             dead = self._reaps(key)
             async with asyncio.timeout(SPAWN_LIMIT):
                 pid = await self._control.spawn(key, dead=dead, busy=lambda: self._blocked(key))
@@ -319,19 +319,6 @@ class Driver:
             except MachineError as error:
                 self._say_short(str(error))
             await asyncio.sleep(LOOK_EVERY)
-
-    async def _prepare_log(self, path: str) -> int:
-        """Return how long the log is now; one that cannot be used is said, once, and keeps no system from starting."""
-        what = f"preparing {path}"
-        try:
-            size = int(await self.aside(logs.prepare, path)) if path else 0
-        except MachineError as error:
-            if self._log_faults.get(what) != str(error):
-                self._log_faults[what] = str(error)
-                self.record("controller_error", None, {"step": "preparing a log", "error": str(error)})
-            return 0
-        self._log_faults.pop(what, None)
-        return size
 
     def _reaps(self, key: str) -> bool:
         """Say whether circusd surely holds a dead process of ``key``: its death was seen, and no command came since."""
@@ -565,45 +552,8 @@ class Driver:
         return any(key not in statuses for key in self.fleet.lives)
 
     def look_after_files(self) -> None:
-        """Have the systems' logs rotated where they have grown, and our state kept on the disk; a thread does it.
-
-        Nothing comes of it most of the time, and then nobody is woken for it.
-        """
-        before = self._files
-        if before is not None and not before.done():
-            return
-        paths = {each.system.key: each.system.log for each in self.fleet if each.system.log}
-        self._files = self._threads.submit(self._look_at_files, paths)
-        if before is not None:
-            before.result()  # raises what went wrong with it
-
-    def _look_at_files(self, paths: Mapping[str, str]) -> None:
-        self._state.look()
-        done = self._rotate_all(paths)
-        if done:
-            self._loop.call_soon_threadsafe(self._rotated, paths, done)
-
-    def _rotated(self, paths: Mapping[str, str], done: Mapping[str, logs.Rotated]) -> None:
-        for key, rotated in done.items():
-            self.reaper.begins(key, 0)
-            if rotated.dropped:
-                self.record("log_dropped", key, {"file": paths[key], "bytes": rotated.dropped})
-
-    def _rotate_all(self, paths: Mapping[str, str]) -> dict[str, logs.Rotated]:
-        """Rotate what has to be; a fault is said once, until it is another one."""
-        limits, done = self.common.logs, {}
-        for key, path in paths.items():
-            try:
-                rotated = logs.rotate(path, limits.max_bytes, limits.backups)
-            except MachineError as error:
-                if self._log_faults.get(path) != str(error):
-                    self._log_faults[path] = str(error)
-                    log.error("%s", error)
-                continue
-            self._log_faults.pop(path, None)
-            if rotated is not None:
-                done[key] = rotated
-        return done
+        """Have the systems' logs rotated where they have grown, and our state kept on the disk."""
+        self._rotation.look({each.system.key: each.system.log for each in self.fleet if each.system.log})
 
     async def aside(self, work: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - whatever the work returns
         """Have ``work`` done in a thread and return what it returns."""

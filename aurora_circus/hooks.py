@@ -38,6 +38,7 @@ from circus import logger
 from circus.commands import errors
 from circus.controller import Controller
 from circus.sighandler import SysHandler
+from circus.watcher import Watcher
 
 from aurora_circus import adoption, locks, marks, mending, processes, refusals, upkeep
 from aurora_circus.endpoints import CIRCUSD_LOCK
@@ -214,6 +215,7 @@ def install() -> None:
 
     Controller.__init__, Controller.start, Controller.dispatch = init, begin, dispatch
     SysHandler.quit = quit_
+    Watcher.aurora_systems = property(_systems)
     mending.install()
 
 
@@ -302,14 +304,27 @@ def _show(watcher: Any) -> None:
     """Put what the plugin asks for where circus's ``get`` finds it.
 
     The remembered commands and the number of the last one, the command under way, and a number that is another one when
-    something has changed with the watchers.
+    something has changed with the watchers; :func:`_systems` is asked only when that is asked for.
     """
     if "aurora_heard" not in watcher.optnames:
-        watcher.optnames += ("aurora_heard", "aurora_busy", "aurora_watchers")
+        watcher.optnames += ("aurora_heard", "aurora_busy", "aurora_watchers", "aurora_systems")
     watcher.aurora_commands = list(_commands)
     watcher.aurora_heard = _sequence
     watcher.aurora_busy = watcher.arbiter._exclusive_running_command
     watcher.aurora_watchers = hash(tuple((each.name, each.status()) for each in watcher.arbiter.watchers))
+
+
+def _systems(watcher: Any) -> dict[str, dict[str, Any]]:
+    """Return what the plugin reads of each system when it begins: of hundreds, two questions for each take a second."""
+    return {
+        each.name.lower(): {
+            "aurora": each._options["aurora"],
+            "priority": each.priority,
+            "pids": [] if each.is_stopped() else each.get_active_pids(),
+        }
+        for each in watcher.arbiter.watchers
+        if "aurora" in each.optnames
+    }
 
 
 def _names_everything(arbiter: Any, properties: dict[str, Any]) -> bool:

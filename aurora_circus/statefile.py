@@ -20,6 +20,9 @@ from aurora_circus.files import open_regular, remove, replace
 
 _log = logging.getLogger(__name__)
 
+REST = 9.0
+"""How many times as long as it took to write the state it is not written again, while nobody waits for that: when
+hundreds of systems start, it changes hundreds of times in a second."""
 _MAX_BYTES = 16 << 20
 """What is larger was never ours."""
 
@@ -30,7 +33,7 @@ class StateFile:
     def __init__(self, path: str | Path, retry: float = 1.0) -> None:
         """``retry`` is in seconds: how long after a failed write the next one is tried."""
         self._path = Path(path)
-        self._background = Background("state", self._write, retry)
+        self._background = Background("state", self._write, retry, REST)
         self._wanted: Callable[[], Mapping[str, Any]] | None = None
         """Returns what shall be in the file; None: there shall be no file."""
         self._made: tuple[object, bytes | None] = (None, None)

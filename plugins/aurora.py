@@ -226,25 +226,31 @@ class AuroraPlugin(CircusPlugin):  # type: ignore[misc] # circus has no types
         """Read every system's settings from circusd, with the processes it holds; what cannot be read is said."""
         systems, pids, faults = [], {}, []
         order = {key: number for number, key in enumerate(common.systems)}
-        statuses = await self._control.statuses()
-        for name in await self._control.watchers():
-            if name == self._watcher:
-                continue
-            options = await self._control.options(name)
-            if "aurora" not in options:
-                continue  # circusctl add: it is not managed by us
+        told = (await self._told("aurora_systems")).get("aurora_systems")
+        for name, each in (await self._watchers() if told is None else told).items():
             try:
-                system = settings.loads(settings.System, options["aurora"])
-                place = (-int(options["priority"]), order.get(name, len(order)))
+                system = settings.loads(settings.System, each["aurora"])
+                place = (-int(each["priority"]), order.get(name, len(order)))
                 systems.append((place, system))
             except ValueError as error:
                 faults.append(f"{name}: {error}")
                 log.error("watcher %s: its aurora option is not understood: %s", name, error)
                 continue
-            if statuses.get(name) != "stopped":
-                pids[name] = await self._control.pids(name)
+            pids[name] = each["pids"]
         systems.sort(key=lambda each: each[0])
         return [each for _, each in systems], pids, faults
+
+    async def _watchers(self) -> dict[str, Mapping[str, Any]]:
+        """Ask for the same one by one, where our hooks have nothing to say."""
+        found: dict[str, Mapping[str, Any]] = {}
+        statuses = await self._control.statuses()
+        for name in await self._control.watchers():
+            options = await self._control.options(name)
+            if name == self._watcher or "aurora" not in options:
+                continue  # circusctl add: it is not managed by us
+            running = statuses.get(name) != "stopped"
+            found[name] = {**options, "pids": await self._control.pids(name) if running else []}
+        return found
 
     def _changed(self, driver: Driver) -> None:
         """Have the watchers looked at again, beside everything else: circusd may take its time with them."""

@@ -28,6 +28,28 @@ def test_a_step_is_taken_when_it_is_asked_for() -> None:
     assert background.close(SOON)
 
 
+def test_there_is_a_rest_after_a_step_unless_somebody_waits_for_the_next() -> None:
+    """What changes all the time is not written all the time."""
+    begun = [threading.Event() for _ in range(3)]
+    steps = iter(begun)
+
+    def step() -> bool:
+        next(steps).set()
+        return True
+
+    background = Background("test", step, rest=1e9)
+    background.start()
+    background.wake()
+    assert begun[0].wait(SOON)
+    background.wake()
+    assert not begun[1].wait(0.2)
+    assert background.flush(SOON)
+    assert begun[1].is_set()
+    background.wake()
+    assert background.close(SOON)
+    assert begun[2].is_set()
+
+
 def test_a_step_that_fails_is_tried_again() -> None:
     """It need not be asked for once more."""
     results = iter([False, False, True])
