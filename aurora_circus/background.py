@@ -8,24 +8,23 @@ loop, and nobody who asks for it ever waits for it.
 import threading
 from collections.abc import Callable
 
-from aurora_circus.clock import Clock
-
 
 class Background:
     """Calls a step in a daemon thread: a disk that hangs must not keep the process from ending."""
 
-    def __init__(self, name: str, step: Callable[[], bool], retry: float = 1.0, rest: float = 0.0) -> None:
+    def __init__(
+        self, name: str, step: Callable[[], bool], retry: float = 1.0, rest: Callable[[], float] = lambda: 0.0
+    ) -> None:
         """Keep what to do; :meth:`start` begins.
 
         ``step`` does all there is to do and returns whether it succeeded; if not, it is called again after
-        ``retry`` seconds. ``rest``: for how many times as long as a step took there is no other, unless
+        ``retry`` seconds. ``rest`` returns for how many seconds after a step there is no other, unless
         somebody waits for it. An exception ends the thread, see :attr:`dead`. ``name`` is the thread's.
         """
         self._name = name
         self._step = step
         self._retry = retry
         self._rest = rest
-        self._clock = Clock()
         self._awaited = 0
         """How many wait for what was asked for."""
         self._changed = threading.Condition()
@@ -91,16 +90,14 @@ class Background:
         while self._wait_for_work():
             with self._changed:
                 goal = self._asked
-            began = self._clock.monotonic()
             succeeded = self._step()
-            took = self._clock.monotonic() - began
             with self._changed:
                 self._failing = not succeeded
                 if succeeded:
                     self._done = goal
                     self._changed.notify_all()
                     self._resting = True
-                    self._changed.wait_for(lambda: self._awaited or self._closing, self._rest * took)
+                    self._changed.wait_for(lambda: self._awaited or self._closing, self._rest())
                     self._resting = False
                 else:
                     self._changed.wait_for(lambda: self._abandoned, self._retry)

@@ -20,9 +20,9 @@ from aurora_circus.files import open_regular, remove, replace
 
 _log = logging.getLogger(__name__)
 
-REST = 9.0
-"""How many times as long as it took to write the state it is not written again, while nobody waits for that: when
-hundreds of systems start, it changes hundreds of times in a second."""
+RATE = 1 << 20
+"""Bytes of it that are written in a second at most, while nobody waits for that. Of five systems that means at once,
+and that of hundreds changes hundreds of times a second while they start."""
 _MAX_BYTES = 16 << 20
 """What is larger was never ours."""
 
@@ -33,7 +33,7 @@ class StateFile:
     def __init__(self, path: str | Path, retry: float = 1.0) -> None:
         """``retry`` is in seconds: how long after a failed write the next one is tried."""
         self._path = Path(path)
-        self._background = Background("state", self._write, retry, REST)
+        self._background = Background("state", self._write, retry, self._rest)
         self._wanted: Callable[[], Mapping[str, Any]] | None = None
         """Returns what shall be in the file; None: there shall be no file."""
         self._made: tuple[object, bytes | None] = (None, None)
@@ -120,6 +120,9 @@ class StateFile:
         self._written = (wanted,)
         self._report(None)
         return True
+
+    def _rest(self) -> float:
+        return len((self._written and self._written[0]) or b"") / RATE
 
     def _make(self) -> bytes | None:
         state = self._wanted

@@ -37,7 +37,7 @@ def test_there_is_a_rest_after_a_step_unless_somebody_waits_for_the_next() -> No
         next(steps).set()
         return True
 
-    background = Background("test", step, rest=1e9)
+    background = Background("test", step, rest=lambda: 3600.0)
     background.start()
     background.wake()
     assert begun[0].wait(SOON)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aurora_circus.statefile import StateFile
+from aurora_circus.statefile import RATE, StateFile
 from tests.journals import SOON
 from tests.platforms import WINDOWS, fifos, owned
 
@@ -117,6 +117,20 @@ def test_saving_does_not_wait_and_skips_what_is_outdated(path: Path, monkeypatch
     go.set()
     assert file.close(SOON)
     assert written == [0, 9]
+
+
+def test_a_large_state_is_written_less_often(path: Path) -> None:
+    """Of five systems it is some kilobytes, written as soon as it changes: a plugin may be killed a moment later."""
+    state = StateFile(path)
+    state.save(lambda: {"systems": "x" * 1000})
+    assert state.flush(SOON)
+    assert state._rest() < 0.002
+    state.save(lambda: {"systems": "x" * RATE})
+    assert state.flush(SOON)
+    assert 1.0 < state._rest() < 1.001
+    state.clear()
+    assert state.close(SOON)
+    assert state._rest() == 0.0
 
 
 def test_the_same_state_is_not_written_twice(path: Path) -> None:
