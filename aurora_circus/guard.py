@@ -25,7 +25,7 @@ LOOK = 2.4
 """Seconds between two looks, if nothing else happens: a sign of life has one made with it, since circusd is awake."""
 AGAIN = 0.9
 """Seconds after a look until a sign of life has another one made; it comes every two seconds, or more often."""
-MISSING_LOOK = 1.0
+MISSING_LOOK = 0.6
 """Seconds between two looks while there is no plugin."""
 STOPPED_LOOK = 0.25
 """The same while it is found stopped: the fleet's API is away, and whoever continues it does so at once."""
