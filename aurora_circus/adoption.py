@@ -26,6 +26,8 @@ _RLIMIT_LOCKS = 10
 """Of <asm-generic/resource.h>; Python has no name for it."""
 _HEIR_PATIENCE = 1.0
 """Seconds for one to lose its parent; it takes less than one thousandth of that."""
+_SHELL_PATIENCE = 5.0
+"""Seconds for a shell to set a limit; it takes two thousandths of that. Beyond them no system is started yet."""
 _spawns = count(1)
 
 
@@ -124,7 +126,8 @@ else:
             return False
         if limits[1] != resource.RLIM_INFINITY:
             return False
-        tried = subprocess.run(("/bin/sh", "-c", "ulimit -w 1 || ulimit -x 1"), check=False, stderr=subprocess.PIPE)
+        shell = ("/bin/sh", "-c", "ulimit -w 1 || ulimit -x 1")
+        tried = subprocess.run(shell, check=False, stderr=subprocess.PIPE, timeout=_SHELL_PATIENCE)
         if tried.returncode:
             logger.warning("aurora: /bin/sh sets no limit of file locks, so who clears its environment may be missed")
         return not tried.returncode
