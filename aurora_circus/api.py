@@ -26,7 +26,8 @@ SLICE = 0.25
 """Seconds after which one who waits looks whether his client is gone, or the server about to be."""
 ROOT = "/api/autonomous"
 
-Answer = tuple[int, Mapping[str, object]]
+Answer = tuple[int, Mapping[str, object] | bytes]
+"""A status and a body; what is bytes already is JSON."""
 Query = Mapping[str, str]
 Handler = Callable[..., Answer]
 
@@ -64,8 +65,11 @@ class Backend(Protocol):
     def keys(self) -> Sequence[str]:
         """The systems, in start order."""
 
-    def status(self) -> dict[str, dict[str, object]]:
-        """Return one object for each system, by key."""
+    def status_text(self) -> bytes:
+        """Return one object for each system, by key, as JSON."""
+
+    def status_of(self, key: str) -> dict[str, object]:
+        """Return one of them; UnknownServerError: there is no such system."""
 
     def command(self, verb: str, keys: Sequence[str] | None, by: str) -> tuple[Operation, bool]:
         """Accept ``start``, ``stop`` or ``restart`` of ``keys`` (None: all); True: nothing needs doing."""
@@ -234,12 +238,7 @@ class Api:
         return 200 if well else 503, answer
 
     def _status(self, _given: Query, key: str | None = None) -> Answer:
-        status = self._backend.status()
-        if key is None:
-            return 200, status
-        if key not in status:
-            raise _unknown(key)
-        return 200, status[key]
+        return 200, self._backend.status_text() if key is None else self._backend.status_of(self._known(key))
 
     def _command(self, verb: str, given: Query, key: str | None = None) -> Answer:
         wait = query.WAIT.of(given)
@@ -332,6 +331,7 @@ def _unknown(key: str) -> RefusedError:
 
 
 def _response(
-    status: int, payload: Mapping[str, object], headers: Mapping[str, str] | None = None
+    status: int, payload: Mapping[str, object] | bytes, headers: Mapping[str, str] | None = None
 ) -> bottle.HTTPResponse:
-    return bottle.HTTPResponse(encode(payload), status, {**HEADERS, **(headers or {})})
+    body = payload if isinstance(payload, bytes) else encode(payload)
+    return bottle.HTTPResponse(body, status, {**HEADERS, **(headers or {})})

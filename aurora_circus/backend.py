@@ -11,6 +11,7 @@ from aurora_circus.clock import rfc3339
 from aurora_circus.driver import Driver
 from aurora_circus.errors import MachineError, UnknownServerError
 from aurora_circus.fleet import Operation, Verb
+from aurora_circus.fleet_text import FleetText
 from aurora_circus.lifecycle import Lifecycle
 
 COMMAND_PATIENCE = 5.0
@@ -74,6 +75,7 @@ class Backend:
     def __init__(self, driver: Driver, loop: asyncio.AbstractEventLoop) -> None:
         """``loop`` is the driver's."""
         self._driver, self._loop = driver, loop
+        self._text = FleetText(driver.lock, driver.drilling.fault_of)
 
     @property
     def keys(self) -> Sequence[str]:
@@ -87,6 +89,10 @@ class Backend:
         with self._driver.lock:
             found = {each.system.key: views.status(fleet, each, now, lambda at: rfc3339(at + shift)) for each in fleet}
         return {key: {**each, "drill": drilling.fault_of(key)} for key, each in found.items()}
+
+    def status_text(self) -> bytes:
+        """Return the same as JSON, of which what has not changed is not made anew."""
+        return self._text.at(self._driver.fleet, *self._now())
 
     def status_of(self, key: str) -> dict[str, object]:
         """Return one system's status object.

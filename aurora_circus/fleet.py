@@ -139,6 +139,7 @@ class Fleet:
         key = life.system.key
         if self.lives.get(key) is not life:
             return  # it was taken out
+        life.changes += 1
         self.touched.add(key)
         self._agenda.put(key, life.deadline())
         self._early.put(key, life.early_at)

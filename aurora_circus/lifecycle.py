@@ -115,6 +115,8 @@ class Lifecycle:
         self._spread = spread
         self.crowd: Callable[[], int] = lambda: 1
         """Returns how many systems are starting."""
+        self.changes = 0
+        """Is another number whenever something of it may have changed; its fleet counts."""
         self.touched: Callable[[Lifecycle], object] = lambda _: None
         """Is called after whatever may have changed anything, the deadline included."""
 

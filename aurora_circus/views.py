@@ -21,10 +21,8 @@ METRICS: Mapping[str, object] = {
 def status(fleet: Fleet, life: Lifecycle, now: float, stamp: Callable[[float], str]) -> dict[str, Any]:
     """Return the status object of one system. ``stamp`` makes a timestamp of a monotonic time."""
     system = life.system
-    reported: dict[str, Any] = dict(life.last.metrics) if life.last is not None and life.process is not None else {}
-    up_for = now - life.spawned_at if life.process is not None and life.spawned_at is not None else 0.0
-    if "uptime" in reported and life.last_at is not None:
-        reported["uptime"] = round(reported["uptime"] + now - life.last_at, 3)
+    reported = _reported(life)
+    up_since = began(life)
     latency = None if life.last is None or life.last.latency is None else round(life.last.latency * 1000, 2)
     scheduled = life.due is not None and life.state in {State.BACKOFF, State.FAILED}
     return {
@@ -38,8 +36,8 @@ def status(fleet: Fleet, life: Lifecycle, now: float, stamp: Callable[[float], s
         "critical": system.critical,
         "autonomous": system.autonomous,
         **METRICS,
-        "uptime": round(up_for, 3),
         **reported,
+        "uptime": 0.0 if up_since is None else uptime(now, up_since),
         "reported": sorted(reported),
         "last_check": None if life.last_at is None else stamp(life.last_at),
         "latency_ms": latency,
@@ -49,6 +47,23 @@ def status(fleet: Fleet, life: Lifecycle, now: float, stamp: Callable[[float], s
         "next_attempt_at": stamp(life.due) if scheduled and life.due is not None else None,
         "depends_on": list(system.depends_on),
     }
+
+
+def began(life: Lifecycle) -> float | None:
+    """Return the monotonic time from which its uptime counts, by its own word or by the spawn; None: it is not up."""
+    if life.process is None:
+        return None
+    own = _reported(life).get("uptime")
+    return life.spawned_at if own is None or life.last_at is None else life.last_at - own
+
+
+def uptime(now: float, since: float) -> float:
+    """Return the seconds between two monotonic times, as they are shown."""
+    return round(now - since, 3)
+
+
+def _reported(life: Lifecycle) -> Mapping[str, Any]:
+    return {} if life.last is None or life.process is None else life.last.metrics
 
 
 def error(fleet: Fleet, life: Lifecycle) -> str | None:

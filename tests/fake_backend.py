@@ -11,6 +11,7 @@ from email.message import Message
 from typing import Any, NamedTuple
 
 from aurora_circus.access import Tokens
+from aurora_circus.answers import encode
 from aurora_circus.api import Api, Operation
 from aurora_circus.drills import Order, RefusedDrillError
 from aurora_circus.facts import State
@@ -76,10 +77,15 @@ class FakeBackend:
         self.records: list[dict[str, object]] = []
         self._news = threading.Condition()
 
-    def status(self) -> dict[str, dict[str, object]]:
+    def status_text(self) -> bytes:
         """Return the systems as they are."""
         self._fail()
-        return self.systems
+        return encode(self.systems)
+
+    def status_of(self, key: str) -> dict[str, object]:
+        """Return one of them."""
+        self._fail()
+        return self.systems[key]
 
     def command(self, verb: str, keys: Sequence[str] | None, by: str) -> tuple[Operation, bool]:
         """Accept everything."""

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
+from threading import Lock
 from typing import Literal
 
 from hypothesis import settings
@@ -12,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from aurora_circus import facts
 from aurora_circus.facts import Fact, State
 from aurora_circus.fleet import Answer, Fleet, Verb
+from aurora_circus.fleet_text import FleetText
 from aurora_circus.lifecycle import WITH_PROCESS
 from aurora_circus.memory import remember
 from aurora_circus.settings import System
@@ -53,6 +55,7 @@ class Fleets(RuleBasedStateMachine):
         self.commands = 0
         self.failed: dict[str, bool] = {}
         self.saved = {each.system.key: remember(each) for each in self.fleet}
+        self.text = FleetText(Lock(), lambda _: None)
 
     def apply(self, name: str, *arguments: object) -> Answer:
         """Call the fleet, note the call for the replay, and do what it says."""
@@ -144,6 +147,12 @@ class Fleets(RuleBasedStateMachine):
         """A late fact about a process that is nobody's any more."""
         self.tell(facts.Exited(self.now, key, facts.Process(1, 1.0), facts.Exit(code=0)))
         self.tell(facts.Probed(self.now, key, facts.Process(1, 1.0), OK))
+
+    @invariant()
+    def what_was_written_down_of_the_status_is_still_true(self) -> None:
+        """Whatever has changed of a system, its text is made anew."""
+        anew = FleetText(Lock(), lambda _: None)
+        assert self.text.at(self.fleet, self.now, 1e9) == anew.at(self.fleet, self.now, 1e9)
 
     @invariant()
     def every_state_but_stopped_has_an_end(self) -> None:

@@ -103,12 +103,12 @@ def test_the_port_is_free_before_the_last_request_ends(served: Served) -> None:
     """A request that nothing can hurry does not hold the port: a stop tells of it, and drops it."""
     entered, leave = threading.Event(), threading.Event()
 
-    def hang() -> dict[str, dict[str, object]]:
+    def hang() -> bytes:
         entered.set()
         assert leave.wait(PATIENCE)
-        return {}
+        return b"{}"
 
-    served.backend.status = hang  # type: ignore[method-assign]  # a backend that breaks its promise
+    served.backend.status_text = hang  # type: ignore[method-assign]  # a backend that breaks its promise
     with served.client.connect() as connection:
         connection.sendall(f"GET {ROOT}/status HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert entered.wait(PATIENCE)
