@@ -12,7 +12,7 @@ from benchmarks.session import Kind, Rows, planned, up
 
 SETTLE = 5.0
 WINDOW = 15.0
-CRASHES = 5
+CRASHES = 20
 COMMANDS = 3
 STOP_LIMIT = 240.0
 QUANTITIES = ("cold", "memory", "idle", "crash", "command", "stop")
