@@ -17,7 +17,8 @@ import bottle
 from aurora_circus import query
 from aurora_circus.access import Access, RefusedError, Right, Tokens
 from aurora_circus.answers import HEADERS, encode, failure
-from aurora_circus.drills import CONTROLLER, Fault, Order, RefusedDrillError
+from aurora_circus.drill_names import CONTROLLER, Fault
+from aurora_circus.drills import Order, RefusedDrillError
 from aurora_circus.errors import AuroraError, UnknownServerError
 
 log = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from aurora_circus import chain, drills, liveness, logs, views
 from aurora_circus.clock import rfc3339
+from aurora_circus.drill_names import CONTROLLER
 from aurora_circus.driver import Driver
 from aurora_circus.errors import MachineError, UnknownServerError
 from aurora_circus.fleet import Operation, Verb
@@ -130,7 +131,7 @@ class Backend:
                 return {"ended": driver.drilling.end(key, by)}
             if driver.draining:
                 raise drills.RefusedDrillError("the fleet is being taken down")
-            if key != drills.CONTROLLER:
+            if key != CONTROLLER:
                 self._life(key)
             return driver.drilling.begin(key, order, by, self.status())
 

@@ -29,8 +29,8 @@ from aurora_circus import (
 from aurora_circus.client import ApiError, Client, ForeignError, LostError, RefusedError
 from aurora_circus.clock import pause
 from aurora_circus.context import Context
+from aurora_circus.drill_names import CONTROLLER, STANDS_IN, Fault
 from aurora_circus.drill_words import Outcome, Subject
-from aurora_circus.drills import CONTROLLER, STANDS_IN, Fault
 from aurora_circus.errors import AuroraError
 from aurora_circus.feed import ApiFeed
 from aurora_circus.interrupts import Interrupts

@@ -3,7 +3,7 @@
 import click
 
 from aurora_circus.commands import fleet_options, load
-from aurora_circus.drills import CONTROLLER, Fault
+from aurora_circus.drill_names import CONTROLLER, Fault
 
 
 @click.command()

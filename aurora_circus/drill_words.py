@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aurora_circus.drills import CONTROLLER, Fault
+from aurora_circus.drill_names import CONTROLLER, Fault
 from aurora_circus.promises import Promise, Verdict
 from aurora_circus.terminal import clean, duration
 

@@ -17,17 +17,8 @@ import psutil
 
 from aurora_circus import probe, processes, settings
 from aurora_circus.clock import Clock, rfc3339
-from aurora_circus.drills import (
-    CONTROLLER,
-    STANDS_IN,
-    Fault,
-    Order,
-    RefusedDrillError,
-    Status,
-    attempts_left,
-    refusal,
-    strikes,
-)
+from aurora_circus.drill_names import CONTROLLER, STANDS_IN, Fault
+from aurora_circus.drills import Order, RefusedDrillError, Status, attempts_left, refusal, strikes
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Outcome, Process, State
 from aurora_circus.fleet import Fleet

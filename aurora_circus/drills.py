@@ -6,14 +6,12 @@ never let a drill take a system's last attempt, nor strike where nobody would br
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from aurora_circus.drill_names import Fault
 from aurora_circus.errors import AuroraError
 from aurora_circus.facts import State
 
-CONTROLLER = "aurora"
-"""Stands for a system's key where the fault befalls the plugin; no system may be called so."""
 MOST_STRIKES = 3
 """Processes in a row that a crash loop ends at most."""
 LEAST_STRIKES = 2
@@ -21,27 +19,6 @@ LONGEST = 3600.0
 """Seconds that a drill may last; it ends by itself then."""
 
 Status = Mapping[str, Mapping[str, Any]]
-
-
-class Fault(StrEnum):
-    """What may be done; the values are the words of the command line, the API and the journal."""
-
-    KILL = "kill"
-    """SIGKILL to its process group."""
-    HANG = "hang"
-    """SIGSTOP to its process group: what connects still can, and nobody answers."""
-    SLOW_HEALTH = "slow-health"
-    """Its health is answered too late, by a stand-in; the program itself is not touched."""
-    HTTP_500 = "http-500"
-    """Its health is answered with status 500, likewise."""
-    CRASH_LOOP = "crash-loop"
-    """Its process and the next ones are killed as soon as they are there."""
-    PLUGIN_KILL = "plugin-kill"
-    """SIGKILL to the plugin; the systems are not touched."""
-
-
-STANDS_IN = frozenset({Fault.SLOW_HEALTH, Fault.HTTP_500})
-"""Faults for which somebody else answers in the system's place."""
 
 
 class RefusedDrillError(AuroraError):

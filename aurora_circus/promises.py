@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aurora_circus.drills import Fault
+from aurora_circus.drill_names import Fault
 from aurora_circus.lifecycle import SECOND_LOOK
 
 STRUCK, NOTICED, RECOVERED, BACK = "struck", "noticed", "recovered", "back"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
+from aurora_circus.drill_names import STANDS_IN, Fault
 from aurora_circus.drills import LONGEST as LONGEST_DRILL
-from aurora_circus.drills import STANDS_IN, Fault, Order
+from aurora_circus.drills import Order
 from aurora_circus.errors import AuroraError
 
 KEY_PATTERN = "^[a-z0-9_-]+$"

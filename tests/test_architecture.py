@@ -18,6 +18,7 @@ PURE = (
     "answers",
     "chain",
     "config",
+    "drill_names",
     "drills",
     "errors",
     "escapes",

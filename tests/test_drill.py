@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from aurora_circus import drill, lookup, promises, reach, witness
 from aurora_circus.cli import cli
+from aurora_circus.drill_names import CONTROLLER, Fault
 from aurora_circus.drill_words import Subject
-from aurora_circus.drills import CONTROLLER, Fault
 from aurora_circus.errors import AuroraError
 from aurora_circus.oracle import Sight
 from aurora_circus.story import Story

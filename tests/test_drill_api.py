@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from aurora_circus.access import Tokens
-from aurora_circus.drills import CONTROLLER, Fault, Order
+from aurora_circus.drill_names import CONTROLLER, Fault
+from aurora_circus.drills import Order
 from aurora_circus.errors import MachineError
 from tests.fake_backend import ROOT, Served, serve
 

@@ -3,8 +3,8 @@
 import pytest
 
 from aurora_circus import drill_words
+from aurora_circus.drill_names import CONTROLLER, Fault
 from aurora_circus.drill_words import Outcome, Subject
-from aurora_circus.drills import CONTROLLER, Fault
 from aurora_circus.promises import NOTICED, STRUCK, Promise, Verdict
 
 PROMISE = Promise("noticed", STRUCK, NOTICED, 10.0, "interval 5 s + …")

@@ -8,8 +8,9 @@ import pytest
 
 from aurora_circus import facts, probe, processes, settings
 from aurora_circus.clock import Clock
+from aurora_circus.drill_names import CONTROLLER, Fault
 from aurora_circus.drilling import Drilling
-from aurora_circus.drills import CONTROLLER, Fault, Order, RefusedDrillError
+from aurora_circus.drills import Order, RefusedDrillError
 from aurora_circus.errors import MachineError
 from aurora_circus.facts import Outcome, Process
 from aurora_circus.fleet import Fleet

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora_circus import drills
-from aurora_circus.drills import CONTROLLER, Fault
+from aurora_circus.drill_names import CONTROLLER, Fault
 from tests.fake_fleet import system
 
 SYSTEMS = [each for each in Fault if each is not Fault.PLUGIN_KILL]

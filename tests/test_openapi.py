@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aurora_circus.access import Tokens
-from aurora_circus.drills import CONTROLLER, STANDS_IN, Fault
+from aurora_circus.drill_names import CONTROLLER, STANDS_IN, Fault
 from aurora_circus.facts import State
 from aurora_circus.openapi import describe
 from tests.fake_backend import ROOT, Client, Served, serve

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aurora_circus import facts, promises
-from aurora_circus.drills import Fault
+from aurora_circus.drill_names import Fault
 from aurora_circus.facts import Exit, Fact, Look, Process, Record, Spawn, State, Terminate
 from aurora_circus.lifecycle import Lifecycle
 from aurora_circus.promises import NOTICED, RECOVERED, STRUCK, Course, Policy, Promise

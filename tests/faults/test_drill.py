@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from aurora_circus.drills import Fault
+from aurora_circus.drill_names import Fault
 from tests.e2e.harness import DEADLINE, Json, unix_only
 from tests.faults.arena import Arena, MakeArena
 
