@@ -16,7 +16,7 @@ from waitress.wasyncore import dispatcher
 
 from aurora_circus.api import Api, prompt
 from aurora_circus.errors import MachineError
-from aurora_circus.wire import MOST_BODY, MOST_CONNECTIONS, PROMPT_THREADS, Httpd, Lanes
+from aurora_circus.wire import MOST_BODY, MOST_CONNECTIONS, Httpd, Lanes
 
 BACKLOG = 1024
 """Connections that wait to be accepted; beyond it, a client tries again after a second."""
@@ -50,14 +50,13 @@ class PortTakenError(MachineError):
 class ApiServer:
     """One listening port for one :class:`~aurora_circus.api.Api`, and the threads behind it.
 
-    ``threads`` must be more than those for what is answered at once and those that may wait in ``app``, so that some
-    are always left to answer. ``start`` and ``stop`` may be called in turn as often as one likes, but not at the same
-    time.
+    ``threads`` must be more than those that may wait in ``app``, so that some are always left to answer. ``start`` and
+    ``stop`` may be called in turn as often as one likes, but not at the same time.
     """
 
-    def __init__(self, app: Api, host: str = "127.0.0.1", port: int = 5025, *, threads: int = 8) -> None:
-        if threads <= PROMPT_THREADS + app.waits:
-            message = f"threads: found {threads}, expected more than {PROMPT_THREADS} and the {app.waits} that may wait"
+    def __init__(self, app: Api, host: str = "127.0.0.1", port: int = 5025, *, threads: int = 6) -> None:
+        if threads <= app.waits:
+            message = f"threads: found {threads}, expected more than the {app.waits} that may wait"
             raise ValueError(message)
         self.host = host
         self._app = app

@@ -7,7 +7,8 @@
   client that writes before it reads would see a broken connection in place of the 413 or 431.
 - Whoever sends a request or takes an answer too slowly is disconnected; waitress does so with the silent.
 - No thread waits for a client: who has not taken his answers gets no further ones until he has.
-- What is answered at once has threads of its own: it never stands behind what takes longer.
+- What is answered at once is answered by the loop itself: it never stands behind what takes longer, and no two threads
+  hand the interpreter to and fro for it, which took ten times as long when twenty clients asked.
 - Old connections keep no new one waiting: when there are too many, the one that is idle the longest goes; where none
   is, the one that has been sending its request, or taking nothing of its answer, for the longest.
 
@@ -26,7 +27,7 @@ from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from aurora_circus.answers import HEADERS, encode, failure
-from aurora_circus.clock import Clock, pause
+from aurora_circus.clock import pause
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +41,6 @@ AT_ONCE = 50
 """Connections accepted in one turn of the loop: each turn looks at all that there are."""
 MOST_UNSENT = 65_536
 """Bytes of answers that a client has not taken, from which on his next request waits."""
-PROMPT_THREADS = 2
-"""Threads for what is answered at once."""
 _VERSIONS = ("1.0", "1.1")
 NO_ROOM_PAUSE = 0.05
 """Seconds until it is tried again to accept a connection for which there was no descriptor; nothing tells when."""
@@ -159,6 +158,8 @@ class Channel(HTTPChannel):
     """When the request that is not all here began to come."""
     _answered = False
     """Whether there was a request already, all of it."""
+    _prompt = False
+    """Whether the next request is to be answered by the loop."""
 
     def received(self, data: bytes) -> bool:
         """Take what has come; note when a request begins."""
@@ -175,7 +176,16 @@ class Channel(HTTPChannel):
 
     def writable(self) -> bool:
         """Say whether there is something to be sent, or a request that may have waited long enough."""
-        return bool(self._held or super().writable())
+        return bool(self._held or self._prompt or super().writable())
+
+    def prompt(self) -> None:
+        """Have the next request answered by the loop, as soon as that is back: it may be here, holding a lock."""
+        self._prompt = True
+
+    def handle_read(self) -> None:
+        """Take what has come, and answer what can be answered at once."""
+        super().handle_read()
+        self._answer()
 
     def handle_write(self) -> None:
         """Send what can be sent, and go on with the request that waited for that."""
@@ -183,6 +193,12 @@ class Channel(HTTPChannel):
         if self._held and not self.hold() and self.connected and self.requests:
             channel: Any = self  # the stubs want a Task
             self.server.add_task(channel)
+        self._answer()
+
+    def _answer(self) -> None:
+        while self._prompt and self.connected:
+            self._prompt = False
+            self.service()
 
     def service(self) -> None:
         """Answer a request."""
@@ -207,39 +223,34 @@ class Channel(HTTPChannel):
 
 
 class Lanes:
-    """Two queues, one for what is answered at once, each with threads of its own. A dispatcher of waitress."""
+    """Has what is answered at once answered by the loop, and the rest by threads. A dispatcher of waitress."""
 
     def __init__(self, prompt: Callable[[str, str], bool]) -> None:
         """``prompt``: whether a method of a path is answered at once."""
         self._prompt = prompt
-        self._first: Any = ThreadedTaskDispatcher()
         self._rest: Any = ThreadedTaskDispatcher()
 
     def begin(self, threads: int) -> None:
-        """Start so many threads in all."""
-        self._first.set_thread_count(PROMPT_THREADS)
-        self._rest.set_thread_count(threads - PROMPT_THREADS)
+        """Start so many threads."""
+        self._rest.set_thread_count(threads)
 
     @property
     def running(self) -> int:
         """How many threads there are."""
-        return len(self._first.threads) + len(self._rest.threads)
+        return len(self._rest.threads)
 
     def add_task(self, channel: Any) -> None:  # noqa: ANN401 - a Channel, which the stubs know nothing of
         """Have a channel's next request answered."""
         request = channel.requests[0]
-        prompt = request.error is not None or self._prompt(request.command, request.path)
-        (self._first if prompt else self._rest).add_task(channel)
+        if request.error is not None or self._prompt(request.command, request.path):
+            channel.prompt()
+        else:
+            self._rest.add_task(channel)
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:  # noqa: FBT001, FBT002 - waitress's own
         """End all threads, within ``timeout`` seconds; what has not begun is dropped."""
-        lanes = (self._first, self._rest)
-        clock = Clock()
-        until = clock.monotonic() + timeout
-        for each in lanes:
-            each.set_thread_count(0)
-        ended = [each.shutdown(cancel_pending, max(0.0, until - clock.monotonic())) for each in lanes]
-        return all(ended)
+        self._rest.set_thread_count(0)
+        return bool(self._rest.shutdown(cancel_pending, timeout))
 
 
 class Httpd(TcpWSGIServer):
@@ -256,6 +267,8 @@ class Httpd(TcpWSGIServer):
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - waitress's own
         self._waking = threading.Lock()
         self._over = False
+        self._loop: int | None = None
+        """The thread that runs it."""
         self._crowded = False
         """Whether the last connection could not be accepted."""
         super().__init__(*arguments, **named)
@@ -313,8 +326,15 @@ class Httpd(TcpWSGIServer):
             if channel.is_slow(now - self.adj.channel_timeout):
                 channel.will_close = True
 
+    def run(self) -> None:
+        """Be the loop."""
+        self._loop = threading.get_ident()
+        super().run()
+
     def pull_trigger(self) -> None:
-        """Wake the loop, unless it is over: later, the number of its pipe may be another file's."""
+        """Wake the loop, unless it is awake, or over: later, the number of its pipe may be another file's."""
+        if threading.get_ident() == self._loop:
+            return
         with self._waking:
             if not self._over:
                 super().pull_trigger()

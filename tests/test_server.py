@@ -103,14 +103,14 @@ def test_the_port_is_free_before_the_last_request_ends(served: Served) -> None:
     """A request that nothing can hurry does not hold the port: a stop tells of it, and drops it."""
     entered, leave = threading.Event(), threading.Event()
 
-    def hang() -> bytes:
+    def hang(key: str) -> dict[str, object]:
         entered.set()
         assert leave.wait(PATIENCE)
-        return b"{}"
+        return {"server": key}
 
-    served.backend.status_text = hang  # type: ignore[method-assign]  # a backend that breaks its promise
+    served.backend.explain = hang  # type: ignore[method-assign]  # a backend that breaks its promise
     with served.client.connect() as connection:
-        connection.sendall(f"GET {ROOT}/status HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.sendall(f"GET {ROOT}/explain/brain HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert entered.wait(PATIENCE)
         port = served.server.port
         assert served.server.stop(0.1) is False
@@ -184,8 +184,8 @@ def test_a_name_with_two_addresses_is_ipv4(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_more_threads_than_may_wait() -> None:
     """A server whose threads could all be waiting is not made."""
-    with pytest.raises(ValueError, match="threads: found 6"):
-        ApiServer(Api(FakeBackend(), waits=4), threads=6)
+    with pytest.raises(ValueError, match="threads: found 4"):
+        ApiServer(Api(FakeBackend(), waits=4), threads=4)
 
 
 def test_how_things_are_is_told_while_everything_else_takes_long(served: Served) -> None:
@@ -198,7 +198,7 @@ def test_how_things_are_is_told_while_everything_else_takes_long(served: Served)
 
     served.backend.on_command = take_long
     asking = [Aside(lambda: served.client.post(f"{ROOT}/stop/brain")) for _ in range(20)]
-    for _ in range(8 - wire.PROMPT_THREADS):
+    for _ in range(6):
         assert busy.acquire(timeout=PATIENCE)
     assert served.client.get(f"{ROOT}/status").status == 200
     assert served.client.get(f"{ROOT}/status/brain").status == 200
@@ -207,6 +207,38 @@ def test_how_things_are_is_told_while_everything_else_takes_long(served: Served)
     assert not busy.acquire(blocking=False), "and no other thread was there for the others"
     held.set()
     assert {each.reply().status for each in asking} == {202}
+
+
+def test_what_is_answered_at_once_is_answered_in_its_turn(served: Served) -> None:
+    """Requests that come together on one connection have their answers in their order, whoever gives them."""
+    paths = ["status/brain", "explain/brain", "status/router", "status/brain", "explain/router"]
+    last = "Connection: close\r\n"
+    with served.client.connect() as connection:
+        connection.sendall(
+            "".join(
+                f"GET {ROOT}/{path} HTTP/1.1\r\nHost: localhost\r\n{last if number == len(paths) else ''}\r\n"
+                for number, path in enumerate(paths, 1)
+            ).encode()
+        )
+        received = b"".join(iter(lambda: connection.recv(65_536), b""))
+    alone = [served.client.get(f"{ROOT}/{path}").body for path in paths]
+    assert [each.partition(b"\r\n\r\n")[2] for each in received.split(b"HTTP/1.1 200 OK\r\n")[1:]] == alone
+
+
+def test_a_look_costs_no_thread(served: Served) -> None:
+    """It is the loop that answers, so that nobody who asks often takes turns with it."""
+    told: list[int | None] = []
+    text = served.backend.status_text
+
+    def note() -> bytes:
+        told.append(threading.current_thread().ident)
+        return text()
+
+    served.backend.status_text = note  # type: ignore[method-assign]  # to see who asks
+    assert served.client.get(f"{ROOT}/status").status == 200
+    loop = served.server._loop
+    assert loop is not None
+    assert told == [loop.ident]
 
 
 def test_a_server_that_cannot_be_made_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
