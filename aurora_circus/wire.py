@@ -196,7 +196,8 @@ class Channel(HTTPChannel):
         self._answer()
 
     def _answer(self) -> None:
-        while self._prompt and self.connected:
+        """Give one answer: who asks for many in one piece has the next one in the next turn, after the others."""
+        if self._prompt and self.connected:
             self._prompt = False
             self.service()
 
@@ -207,7 +208,7 @@ class Channel(HTTPChannel):
 
     def reluctance(self) -> tuple[int, float] | None:
         """Say in what order connections make room for others, the least first; None: this one stays."""
-        if self.total_outbufs_len:
+        if self.total_outbufs_len or self._prompt:
             return 1, self.last_activity
         if self.requests:
             return None
@@ -216,10 +217,14 @@ class Channel(HTTPChannel):
         return (0, self.last_activity) if self._answered else (1, self.creation_time)
 
     def is_slow(self, cutoff: float) -> bool:
-        """Say whether a request was half here last time already, or an answer is stuck since ``cutoff``."""
+        """Say whether a request was half here last time already, or an answer is stuck since ``cutoff``.
+
+        That is so of one that is not given yet, too: the loop gives it as soon as the client takes something.
+        """
         before, self._unfinished = self._unfinished, self.request
         unfinished = before is not None and before is self.request
-        return unfinished or (self.total_outbufs_len > 0 and self.last_activity < cutoff)
+        stuck = self.total_outbufs_len > 0 or self._prompt
+        return unfinished or (stuck and self.last_activity < cutoff)
 
 
 class Lanes:

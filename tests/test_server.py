@@ -225,6 +225,41 @@ def test_what_is_answered_at_once_is_answered_in_its_turn(served: Served) -> Non
     assert [each.partition(b"\r\n\r\n")[2] for each in received.split(b"HTTP/1.1 200 OK\r\n")[1:]] == alone
 
 
+def test_who_asks_for_much_in_one_piece_lets_others_have_their_turn(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one loop that answers everybody: an answer for each in a turn, whoever has asked for a hundred."""
+    asked: list[Channel] = []
+    serve_one, httpd = Channel.service, served.server._httpd
+    assert httpd is not None
+
+    def service(self: Channel) -> None:
+        asked.append(self)
+        serve_one(self)
+
+    monkeypatch.setattr(Channel, "service", service)
+    held, all_there = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        assert all_there.wait(PATIENCE)
+
+    with served.client.connect() as greedy, served.client.connect() as other:
+        assert healthy(greedy)
+        assert healthy(other)
+        asked.clear()
+        httpd.trigger.pull_trigger(hold)
+        assert held.wait(PATIENCE)
+        greedy.sendall(REQUEST * 100)
+        other.sendall(REQUEST)
+        all_there.set()
+        with other.makefile("rb") as reader, greedy.makefile("rb") as greedy_reader:
+            assert read_answer(reader) == 200
+            assert [read_answer(greedy_reader) for _ in range(100)] == [200] * 100
+    assert len(asked) == 101
+    assert len(set(asked[:3])) == 2, "the other one is among the first"
+
+
 def test_a_look_costs_no_thread(served: Served) -> None:
     """It is the loop that answers, so that nobody who asks often takes turns with it."""
     told: list[int | None] = []
@@ -520,6 +555,10 @@ def test_an_answer_that_nobody_takes_is_dropped() -> None:
         channel.total_outbufs_len = 1
         assert channel.is_slow(200)
         assert not channel.is_slow(99)
+        channel.total_outbufs_len = 0
+        channel.prompt()
+        assert channel.is_slow(200), "nor does one that is to be given as soon as he takes something"
+        assert channel.reluctance() == (1, 100)
         channel.handle_close()
 
 
