@@ -214,7 +214,8 @@ HEAD = """\
 
 What `make bench` measured: this project and the supervisors that people use, on the same work. N small HTTP services
 (`benchmarks/service.py`, one loop on raw sockets, so that the figures tell of the supervisor and not of the service)
-are started, watched, harmed and stopped. The figures are of one machine and one run each; repeat them on yours.
+are started, watched, harmed and stopped. The figures are of one machine, and of each measure the last run counts:
+repeat them on yours.
 
 How it is measured:
 

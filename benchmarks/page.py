@@ -1,4 +1,4 @@
-"""Makes docs/benchmarks.md, and its plots, of measured rows. Nothing on that page is typed in."""
+"""Makes docs/benchmarks.md, and its plots, of measured rows. No figure of them is typed in."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +22,8 @@ from benchmarks.plot import plot
 from benchmarks.rows import MACHINE, Row
 
 OURS = "aurora"
+WHY = Path(__file__).with_name("why.md")
+"""What profiles said, by hand: where we are not first, and what was tried."""
 Found = dict[str, Summary | None]
 """Of each who was asked, what came of it; nothing where it never happened."""
 
@@ -34,6 +36,7 @@ class Rows:
         for row in rows:
             last[asked(row)] = max(row.run, last.get(asked(row), ""))
         self.rows = [row for row in rows if row.run == last[asked(row)]]
+        self.commits = {row.run: row.more["versions"].get("commit", "") for row in rows if _is_ours(row)}
         self.probing = {row.peer for row in rows if row.measure == "about" and row.more.get("probes")}
 
     def of(self, table: Table, services: int | None = None) -> Found:
@@ -60,6 +63,10 @@ class Rows:
             return f"*{peer}*"
         mark = "" if peer.partition(" (")[0] in self.probing else " †"
         return f"**{peer}**" if peer == OURS else f"{peer}{mark}"
+
+
+def _is_ours(row: Row) -> bool:
+    return row.measure == "about" and row.peer == OURS
 
 
 def asked(row: Row) -> str:
@@ -182,6 +189,18 @@ def versions(rows: Rows) -> Iterator[str]:
     yield ""
 
 
+def runs(rows: Rows) -> Iterator[str]:
+    """Yield what was measured when, and of which commit."""
+    found: dict[str, list[str]] = {}
+    for row in rows.rows:
+        if row.measure not in {"about", "skipped", "error"}:
+            names = found.setdefault(row.run, [])
+            names += [row.measure] if row.measure not in names else []
+    for run, names in sorted(found.items()):
+        yield f"- {run}, commit {rows.commits.get(run) or 'unknown'}: {', '.join(names)}"
+    yield ""
+
+
 def growth(rows: Rows, plots: dict[str, str], stem: str) -> Iterator[str]:
     """Yield the figures by the number of services, and keep a plot of each."""
     sizes = sorted({row.services for row in rows.rows if row.measure == "growth"})
@@ -225,7 +244,16 @@ def each_more(rows: Rows) -> Iterator[str]:
 def text(measured: Sequence[Row], stem: str) -> tuple[str, dict[str, str]]:
     """Return the page, and its plots by their files' names."""
     rows, plots = Rows(measured), dict[str, str]()
-    parts = [HEAD, *versions(rows), *not_first(rows), "## The machine's own limits\n"]
+    why = WHY.read_text(encoding="utf-8")
+    parts = [
+        HEAD,
+        *versions(rows),
+        "Measured in the runs of:\n",
+        *runs(rows),
+        *not_first(rows),
+        why,
+        "## The machine's own limits\n",
+    ]
     for shown in LIMITS:
         parts += [f"- {shown.title}: {cell(each)} {shown.unit}" for each in rows.of(shown).values()]
     parts.append("")

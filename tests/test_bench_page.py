@@ -118,3 +118,17 @@ def test_a_logarithmic_axis_places_what_is_nothing_too() -> None:
 def test_names_are_moved_apart() -> None:
     """In their order, and no further than needed."""
     assert list(spread({"b": 11.0, "a": 10.0, "c": 90.0}).items()) == [("a", 10.0), ("b", 24.0), ("c", 90.0)]
+
+
+def test_it_says_which_run_of_which_commit_measured_what() -> None:
+    """Of each measure the last one; figures of two commits are not taken for those of one."""
+    about = Row(measure="about", peer="aurora", value=None, run="3", more={"versions": {"commit": "abc"}, "notes": ""})
+    said, _ = page.text([*ROWS, about, Row(measure="stop", peer="aurora", value=1.0, run="3")], "b")
+    assert "- 2, commit unknown: crash, growth" in said
+    assert "- 3, commit abc: stop" in said
+
+
+def test_it_says_why() -> None:
+    """In words that profiles stand behind."""
+    said, _ = page.text(ROWS, "b")
+    assert "## Why, and what did not help" in said
