@@ -162,7 +162,8 @@ JOURNAL_WORDS = """\
 ## The journal
 
 Ours alone. How many records its own code writes in a second; then a start, 500 calls of each kind and the memory, with
-a new journal and with one of 1 GB.
+a new journal and with one of 1 GB. A new one has some twenty records, so that its pages of a hundred hold a fifth of
+one; who asks for what there is none of is given a page after so many bytes, and goes on from there.
 """
 JOURNAL = (
     Table("journal", "start, {}", "start"),
