@@ -1,4 +1,4 @@
-"""Makes docs/benchmarks.md, and its plots, of measured rows. No figure of them is typed in."""
+"""Makes docs/benchmarks.md, and its plots, of measured rows. No figure in its tables is typed in."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
